@@ -1,0 +1,341 @@
+//! The handle that starts the workers and feeds them. Called from control's threads; knows nothing of what happens in a
+//! tick.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+
+use crate::command::{Command, Event, LegSettings, Reply, RoomSpec};
+use crate::error::{Error, Refused};
+use crate::leg::{Leg, LegState, LegTerms, RtpLeg, Seed};
+use crate::record::Recorder;
+use crate::sdp::{Answer, AudioTerms, CodecName, LocalMedia, Offer};
+use crate::sockets::{PortPair, PortRange};
+use crate::stats::{Lateness, RoomSnapshot};
+use crate::units::{LegId, RecordingId, RoomId};
+use crate::worker::{self, Shared};
+
+/// Commands that may wait for one worker. A worker drains them within 20 ms; 200 legs joining at once fit five times.
+const COMMANDS: usize = 1024;
+const _: () = assert!(COMMANDS * size_of::<Command>() <= 256 * 1024);
+/// Facts that may wait for control: every leg of 200-leg rooms changing at once, many times over.
+const EVENTS: usize = 8192;
+const _: () = assert!(EVENTS * size_of::<Event>() <= 1024 * 1024);
+/// How long the recorder waits for control to take the fact that a recording ended. Control is far quicker; a control
+/// that is stuck finds the file by its row instead.
+const RECORDER_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How the engine runs.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// Media threads; at least 1.
+    pub workers: usize,
+    /// UDP ports for RTP (even) and RTCP (odd).
+    pub rtp_ports: RangeInclusive<u16>,
+    /// Codecs that may be negotiated.
+    pub codecs: Vec<CodecName>,
+    /// Hard ceiling of the playout delay.
+    pub playout_ceiling: Duration,
+    /// A leg without RTP for this long, while not on hold, ends.
+    pub media_timeout: Duration,
+}
+
+/// Where a leg's sockets are bound and what its SDP says.
+#[derive(Clone, Copy, Debug)]
+pub struct ReserveAt {
+    /// Local address to bind.
+    pub bind: IpAddr,
+    /// Address written into the SDP.
+    pub advertise: IpAddr,
+}
+
+/// A leg that has a worker and sockets, and no peer yet. Dropping it gives the ports back.
+#[derive(Debug)]
+pub struct Reservation {
+    leg: LegId,
+    advertise: IpAddr,
+    ports: PortPair,
+    config: Arc<EngineConfig>,
+    seed: Seed,
+}
+
+impl Reservation {
+    /// The leg it will be.
+    pub const fn leg(&self) -> LegId {
+        self.leg
+    }
+
+    pub(crate) fn terms(&self) -> LegTerms {
+        let local = LocalMedia {
+            address: self.advertise,
+            rtp_port: self.ports.rtp_port,
+            rtcp_port: self.ports.rtp_port + 1,
+            session_id: self.seed.session_id,
+            session_version: 0,
+        };
+        LegTerms::new(local, self.config.codecs.clone())
+    }
+
+    pub(crate) fn into_leg(self, terms: LegTerms, agreed: AudioTerms, signalling: IpAddr) -> Leg {
+        Leg {
+            state: LegState::rtp(RtpLeg::new(
+                self.leg,
+                terms,
+                agreed,
+                signalling,
+                self.seed,
+                self.config.playout_ceiling,
+                self.config.media_timeout,
+            )),
+            ports: self.ports,
+        }
+    }
+}
+
+/// Latest figures of one worker.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WorkerStats {
+    /// Ticks done.
+    pub ticks: u64,
+    /// Ticks skipped after a stall.
+    pub ticks_skipped: u64,
+    /// Largest lateness of a tick since the last reading.
+    pub max_lateness: Duration,
+    /// How late ticks started, all of them.
+    pub lateness: Lateness,
+    /// Share of the tick time in use, in 1/1000, over the last second.
+    pub load_permille: u32,
+    /// Rooms with at least one leg.
+    pub rooms: u32,
+    /// Legs.
+    pub legs: u32,
+    /// Panics caught.
+    pub panics: u64,
+}
+
+/// Starts the workers, places rooms, sends commands. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: Arc<EngineConfig>,
+    ports: Arc<PortRange>,
+    workers: Vec<WorkerHandle>,
+    /// Which worker each open room lives on.
+    rooms: Mutex<HashMap<RoomId, usize>>,
+    next_leg: AtomicU64,
+    recorder: Recorder,
+}
+
+struct WorkerHandle {
+    commands: Sender<Command>,
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("workers", &self.inner.workers.len()).finish_non_exhaustive()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Engine {
+    /// Starts the threads. The receiver gets every event.
+    pub fn start(config: EngineConfig) -> Result<(Self, Receiver<Event>), Error> {
+        let ports = PortRange::new(&config.rtp_ports)?;
+        ports.start_at(Seed::random()?.timestamp);
+        let (events, received) = crossbeam_channel::bounded(EVENTS);
+        let recorder = Recorder::start({
+            let events = events.clone();
+            move |event| {
+                if events.send_timeout(event, RECORDER_PATIENCE).is_err() {
+                    tracing::error!("control did not take the end of a recording; its file stays as it is");
+                }
+            }
+        })?;
+        let count = config.workers.max(1);
+        let mut workers = Vec::with_capacity(count);
+        for index in 0..count {
+            let (commands, inbox) = crossbeam_channel::bounded(COMMANDS);
+            let shared = Arc::new(Shared::default());
+            let thread = worker::spawn(index, count, inbox, events.clone(), Arc::clone(&shared))
+                .map_err(|e| Error::Broken(format!("cannot start media worker {index}: {e}")))?;
+            workers.push(WorkerHandle { commands, shared, thread: Mutex::new(Some(thread)) });
+        }
+        let inner = Inner {
+            config: Arc::new(config),
+            ports,
+            workers,
+            rooms: Mutex::new(HashMap::new()),
+            next_leg: AtomicU64::new(1),
+            recorder,
+        };
+        Ok((Self { inner: Arc::new(inner) }, received))
+    }
+
+    /// How many legs a port range can hold.
+    pub fn port_capacity(range: &RangeInclusive<u16>) -> usize {
+        PortRange::new(range).map_or(0, |ports| ports.capacity())
+    }
+
+    /// RTP ports in the range that cannot be bound now; they will be skipped.
+    pub fn check_ports(range: &RangeInclusive<u16>, bind: IpAddr) -> Vec<u16> {
+        PortRange::new(range).map_or_else(|_| Vec::new(), |ports| ports.taken(bind))
+    }
+
+    /// Places the room on the worker with the most tick time left.
+    pub fn open_room(&self, room: RoomId, spec: RoomSpec) -> Result<(), Error> {
+        let mut rooms = lock(&self.inner.rooms);
+        // Load is a figure of the last second; rooms placed since then count by their number.
+        let mut placed = vec![0u32; self.inner.workers.len()];
+        for worker in rooms.values() {
+            if let Some(n) = placed.get_mut(*worker) {
+                *n += 1;
+            }
+        }
+        let best = self
+            .inner
+            .workers
+            .iter()
+            .zip(placed)
+            .enumerate()
+            .min_by_key(|(_, (worker, placed))| (worker.shared.load_permille() / 50, *placed))
+            .map(|(index, _)| index)
+            .ok_or(Error::Busy("no media worker"))?;
+        rooms.insert(room, best);
+        drop(rooms);
+        self.send(room, Command::OpenRoom { room, spec }).inspect_err(|_| {
+            lock(&self.inner.rooms).remove(&room);
+        })
+    }
+
+    /// Drops the room's legs, finishes its recording.
+    pub fn close_room(&self, room: RoomId) {
+        let worker = lock(&self.inner.rooms).remove(&room);
+        if let Some(worker) = worker.and_then(|w| self.inner.workers.get(w)) {
+            // Blocks for at most a tick: a close must not be lost.
+            drop(worker.commands.send(Command::CloseRoom { room }));
+        }
+    }
+
+    /// Binds the sockets of a leg-to-be of an open room.
+    pub fn reserve(&self, room: RoomId, at: ReserveAt) -> Result<Reservation, Error> {
+        if !lock(&self.inner.rooms).contains_key(&room) {
+            return Err(Error::Refused(Refused::UnknownRoom));
+        }
+        Ok(Reservation {
+            leg: LegId(self.inner.next_leg.fetch_add(1, Ordering::Relaxed)),
+            advertise: at.advertise,
+            ports: self.inner.ports.bind(at.bind)?,
+            config: Arc::clone(&self.inner.config),
+            seed: Seed::random()?,
+        })
+    }
+
+    /// Moves the leg into the room it was reserved for.
+    pub fn join(
+        &self,
+        room: RoomId,
+        leg: Leg,
+        settings: LegSettings,
+        reply: Reply<Result<(), Error>>,
+    ) -> Result<(), Error> {
+        self.send(room, Command::Join { room, leg: Box::new(leg), settings, reply })
+    }
+
+    /// A re-INVITE's offer (or the answer to `reoffer`). Parsed on the caller's thread.
+    pub fn renegotiate(
+        &self,
+        room: RoomId,
+        leg: LegId,
+        offer: &str,
+        reply: Reply<Result<Answer, Error>>,
+    ) -> Result<(), Error> {
+        let offer = Box::new(Offer::parse(offer)?);
+        self.send(room, Command::Renegotiate { room, leg, offer, reply })
+    }
+
+    /// An offerless re-INVITE: our present offer as SDP; the far end's answer then goes through `renegotiate`.
+    pub fn reoffer(&self, room: RoomId, leg: LegId, reply: Reply<Result<String, Error>>) -> Result<(), Error> {
+        self.send(room, Command::Reoffer { room, leg, reply })
+    }
+
+    /// Drops the leg.
+    pub fn leave(&self, room: RoomId, leg: LegId) {
+        let worker = lock(&self.inner.rooms).get(&room).copied();
+        if let Some(worker) = worker.and_then(|w| self.inner.workers.get(w)) {
+            // Blocks for at most a tick: a leg that stays would be sent to for ever.
+            drop(worker.commands.send(Command::Leave { room, leg }));
+        }
+    }
+
+    /// Replaces the leg's settings.
+    pub fn set(&self, room: RoomId, leg: LegId, settings: LegSettings) -> Result<(), Error> {
+        self.send(room, Command::Set { room, leg, settings })
+    }
+
+    /// Creates the file (blocks on the disk: call it where blocking is allowed) and taps the room.
+    pub fn start_recording(
+        &self,
+        room: RoomId,
+        recording: RecordingId,
+        path: PathBuf,
+        reply: Reply<Result<(), Error>>,
+    ) -> Result<(), Error> {
+        let tap = self.inner.recorder.open(room, recording, path)?;
+        self.send(room, Command::StartRecording { room, tap, reply })
+    }
+
+    /// Ends it; `RecordingFinished` follows.
+    pub fn stop_recording(&self, room: RoomId, recording: RecordingId) -> Result<(), Error> {
+        self.send(room, Command::StopRecording { room, recording })
+    }
+
+    /// A copy of what the worker knows of the room.
+    pub fn snapshot(&self, room: RoomId, reply: Reply<Result<RoomSnapshot, Error>>) -> Result<(), Error> {
+        self.send(room, Command::Snapshot { room, reply })
+    }
+
+    /// Latest figures of each worker; reading takes `max_lateness` back to zero.
+    pub fn worker_stats(&self) -> Vec<WorkerStats> {
+        self.inner.workers.iter().map(|w| w.shared.read()).collect()
+    }
+
+    /// Finishes recordings, drops every room, joins the threads. Later commands are refused.
+    pub fn stop(&self) {
+        lock(&self.inner.rooms).clear();
+        for worker in &self.inner.workers {
+            drop(worker.commands.send(Command::Stop));
+        }
+        for worker in &self.inner.workers {
+            if let Some(thread) = lock(&worker.thread).take()
+                && thread.join().is_err()
+            {
+                tracing::error!("a media worker ended with a panic");
+            }
+        }
+        self.inner.recorder.stop();
+    }
+
+    fn send(&self, room: RoomId, command: Command) -> Result<(), Error> {
+        let worker = lock(&self.inner.rooms).get(&room).copied();
+        let worker = worker.and_then(|w| self.inner.workers.get(w)).ok_or(Error::Refused(Refused::UnknownRoom))?;
+        worker.commands.try_send(command).map_err(|e| match e {
+            TrySendError::Full(_) => Error::Busy("the media worker's queue is full"),
+            TrySendError::Disconnected(_) => Error::Broken("the media worker has ended".to_owned()),
+        })
+    }
+}

@@ -1,0 +1,495 @@
+//! A leg over plain RTP, negotiated by SIP: what arrives goes to playout, DTMF or RTCP; what the room says goes out with
+//! continuous sequence numbers and timestamps. Sans-I/O, on the worker's thread.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use super::dtmf::DtmfReceiver;
+use super::playout::{Playout, Pulled};
+use super::send::{MAX_PACKET_BYTES, Sender};
+use super::{Channel, LegEvent, PortKey, Transmit};
+use crate::audio::frame::Frame;
+use crate::error::Error;
+use crate::rtp::packet::{Datagram, RtpPacket};
+use crate::rtp::rtcp::{self, Compound, MAX_COMPOUND_BYTES, ReportBlock};
+use crate::rtp::source::SourceRule;
+use crate::sdp::{self, Answer, AudioTerms, CodecName, Direction, LocalMedia, Offer};
+use crate::stats::LegStats;
+use crate::units::{LegId, Ssrc};
+
+/// Facts that may wait for the next tick. A flood of keys loses the rest.
+const EVENTS: usize = 16;
+/// Loss reported above this (2 %, in 1/256) asks for FEC; below it redundancy costs more than it saves.
+const FEC_ON_FRACTION: u8 = 5;
+/// This many clean reports in a row (about 15 s) end it.
+const FEC_OFF_REPORTS: u8 = 3;
+/// A stated level older than this says nothing about now.
+const LEVEL_AGE: Duration = Duration::from_millis(100);
+/// 20 ms of silence.
+const OPUS_SILENCE: [u8; 3] = [0xf8, 0xff, 0xfe];
+const G711_FRAME_BYTES: usize = 160;
+const MU_SILENCE: [u8; G711_FRAME_BYTES] = [0xff; G711_FRAME_BYTES];
+const A_SILENCE: [u8; G711_FRAME_BYTES] = [0xd5; G711_FRAME_BYTES];
+
+/// The random beginnings of a leg's streams (RFC 3550 §5.1) and session.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seed {
+    pub session_id: u64,
+    pub ssrc: Ssrc,
+    pub sequence: u16,
+    pub timestamp: u32,
+    /// Spreads the RTCP reports of many legs.
+    pub phase: u32,
+}
+
+impl Seed {
+    /// From the operating system's generator.
+    pub(crate) fn random() -> Result<Self, Error> {
+        let mut bytes = [0u8; 22];
+        getrandom::fill(&mut bytes).map_err(|e| Error::Broken(format!("no randomness: {e}")))?;
+        let (a, rest) = bytes.split_at(8);
+        let (b, rest) = rest.split_at(4);
+        let (c, rest) = rest.split_at(2);
+        let (d, e) = rest.split_at(4);
+        let word = |b: &[u8]| b.iter().fold(0u64, |n, b| (n << 8) | u64::from(*b));
+        Ok(Self {
+            // RFC 8866 §5.2: a number; 62 bits stay positive everywhere.
+            session_id: word(a) >> 2,
+            ssrc: Ssrc(word(b) as u32),
+            sequence: word(c) as u16,
+            timestamp: word(d) as u32,
+            phase: word(e) as u32,
+        })
+    }
+
+    /// The same for every run, different for each `n`; for simulations.
+    pub(crate) fn fixed(n: u64) -> Self {
+        let n32 = (n as u32).wrapping_mul(2_654_435_761);
+        Self { session_id: n, ssrc: Ssrc(n32 | 1), sequence: n32 as u16, timestamp: !n32, phase: n32.rotate_left(16) }
+    }
+}
+
+/// The session's description on our side: what is ours, what was agreed, and whose turn it is.
+#[derive(Debug)]
+pub(crate) struct Terms {
+    local: LocalMedia,
+    codecs: Vec<CodecName>,
+    /// Our own offer is out.
+    offered: bool,
+}
+
+impl Terms {
+    pub(crate) fn new(local: LocalMedia, codecs: Vec<CodecName>) -> Self {
+        Self { local, codecs, offered: false }
+    }
+    /// Answers an offer.
+    pub(crate) fn answer(&mut self, offer: &Offer) -> Result<(AudioTerms, Answer), Error> {
+        self.offered = false;
+        self.local.session_version += 1;
+        sdp::answer(offer, &self.local, &self.codecs)
+    }
+    /// Makes an offer, within the session when there are `present` terms.
+    pub(crate) fn offer(&mut self, present: Option<&AudioTerms>) -> String {
+        self.local.session_version += 1;
+        self.offered = true;
+        match present {
+            Some(present) => sdp::reoffer(&self.local, &self.codecs, present),
+            None => sdp::offer(&self.local, &self.codecs),
+        }
+    }
+    /// Takes the answer to it.
+    pub(crate) fn accept(
+        &mut self,
+        answer: &Offer,
+        present: Option<&AudioTerms>,
+    ) -> Result<(AudioTerms, Answer), Error> {
+        self.offered = false;
+        sdp::accept(answer, &self.codecs, present)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct RtpLeg {
+    id: LegId,
+    port: PortKey,
+    terms: Terms,
+    agreed: AudioTerms,
+    playout: Playout,
+    source: SourceRule,
+    sender: Sender,
+    dtmf: DtmfReceiver,
+    events: VecDeque<LegEvent>,
+    media_timeout: Duration,
+    signalling: IpAddr,
+    /// Source of the last accepted packet.
+    heard: Option<Ssrc>,
+    on_hold: bool,
+    level: Option<(Instant, u8)>,
+    counters: Counters,
+    report: Report,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    packets: u64,
+    bytes: u64,
+    discarded: u64,
+}
+
+/// What RTCP needs to remember.
+#[derive(Debug)]
+struct Report {
+    phase: u32,
+    next: Option<Instant>,
+    sent_at_last: u64,
+    /// Middle 32 bits of the last SR's NTP time, and when it came.
+    last_sr: Option<(u32, Instant)>,
+    /// Where RTCP came from, when the signalled address is behind a NAT.
+    from: Option<SocketAddr>,
+    rtt: Option<Duration>,
+    fraction_lost: u8,
+    clean_reports: u8,
+    fec: bool,
+    /// A moment on both clocks, to read round trips by.
+    wall: Option<(Instant, u64)>,
+}
+
+impl RtpLeg {
+    pub(crate) fn new(
+        id: LegId,
+        terms: Terms,
+        agreed: AudioTerms,
+        signalling: IpAddr,
+        seed: Seed,
+        playout_ceiling: Duration,
+        media_timeout: Duration,
+    ) -> Self {
+        Self {
+            id,
+            port: PortKey(usize::MAX),
+            playout: Playout::new(agreed.codec, playout_ceiling),
+            source: SourceRule::new(agreed.remote_rtp, signalling),
+            sender: Sender::new(agreed.codec, agreed.pt, agreed.ptime_ms, seed.ssrc, seed.sequence, seed.timestamp),
+            dtmf: DtmfReceiver::default(),
+            events: VecDeque::with_capacity(EVENTS),
+            media_timeout,
+            signalling,
+            heard: None,
+            // An initial sendonly is a publisher, not a hold.
+            on_hold: agreed.direction == Direction::Inactive,
+            level: None,
+            counters: Counters::default(),
+            report: Report {
+                phase: seed.phase,
+                next: None,
+                sent_at_last: 0,
+                last_sr: None,
+                from: None,
+                rtt: None,
+                fraction_lost: 0,
+                clean_reports: 0,
+                fec: false,
+                wall: None,
+            },
+            terms,
+            agreed,
+        }
+    }
+}
+
+// -- input -------------------------------------------------------------------------------------------------------------
+impl RtpLeg {
+    pub(crate) fn handle_datagram(&mut self, arrived: Instant, from: SocketAddr, channel: Channel, bytes: &[u8]) {
+        let mux = self.agreed.rtcp_mux && Datagram::classify(bytes) == Datagram::Rtcp;
+        if channel == Channel::Rtcp || mux {
+            self.handle_rtcp(arrived, from, bytes);
+        } else if !self.handle_rtp(arrived, from, bytes) {
+            self.counters.discarded += 1;
+        }
+    }
+
+    /// False when the packet is not ours to use.
+    fn handle_rtp(&mut self, arrived: Instant, from: SocketAddr, bytes: &[u8]) -> bool {
+        let Some(packet) = RtpPacket::parse(bytes) else { return false };
+        let pt = packet.payload_type;
+        let key_clock_hz = self.agreed.dtmf.iter().find_map(|(dtmf, clock_hz)| (*dtmf == pt).then_some(*clock_hz));
+        let noise = self.agreed.cn_pt == Some(pt);
+        if pt != self.agreed.pt && key_clock_hz.is_none() && !noise {
+            return false;
+        }
+        if !self.source.accept(arrived, from) {
+            return false;
+        }
+        self.counters.packets += 1;
+        self.counters.bytes += packet.payload.len() as u64;
+        if self.heard.replace(packet.ssrc).is_none() {
+            self.tell(LegEvent::Up);
+        }
+        if let Some(clock_hz) = key_clock_hz {
+            self.playout.note_foreign(packet.seq);
+            if let Some(digit) =
+                self.dtmf.receive(clock_hz, packet.marker, packet.seq, packet.timestamp, packet.payload)
+            {
+                self.tell(LegEvent::Dtmf(digit));
+            }
+            return true;
+        }
+        if noise {
+            self.playout.insert_comfort_noise(arrived, packet.seq, packet.timestamp, packet.ssrc.0);
+            return true;
+        }
+        if let Some((_, level)) = self.agreed.level_extension.and_then(|id| packet.audio_level(id)) {
+            self.level = Some((arrived, level));
+        }
+        self.playout.insert(arrived, packet.seq, packet.timestamp, packet.ssrc.0, packet.marker, packet.payload);
+        true
+    }
+
+    fn handle_rtcp(&mut self, arrived: Instant, from: SocketAddr, bytes: &[u8]) {
+        let mut packets = rtcp::packets(bytes).peekable();
+        if packets.peek().is_none() || !self.source.accept_rtcp(arrived, from) {
+            self.counters.discarded += 1;
+            return;
+        }
+        self.report.from = Some(from);
+        let ours = self.sender.ssrc();
+        for packet in packets {
+            let blocks = match packet {
+                rtcp::Packet::SenderReport { info, blocks, .. } => {
+                    self.report.last_sr = Some((rtcp::ntp_middle(info.ntp), arrived));
+                    blocks
+                }
+                rtcp::Packet::ReceiverReport { blocks, .. } => blocks,
+                _ => continue,
+            };
+            for block in blocks.filter(|block| block.about == ours) {
+                // The last tick's wall clock is up to a tick behind.
+                let ntp = self.report.ntp_at(arrived);
+                self.report.rtt = rtcp::round_trip(ntp, &block).or(self.report.rtt);
+                self.report.hear(block.fraction_lost);
+            }
+        }
+    }
+
+    fn tell(&mut self, event: LegEvent) {
+        if self.events.len() < EVENTS {
+            self.events.push_back(event);
+        }
+    }
+
+    /// A new description within the session: an offer, or the answer to `reoffer`.
+    pub(crate) fn renegotiate(&mut self, now: Instant, description: &Offer) -> Result<Answer, Error> {
+        let (agreed, answer) = if self.terms.offered {
+            self.terms.accept(description, Some(&self.agreed))?
+        } else {
+            self.terms.answer(description)?
+        };
+        if agreed.codec != self.agreed.codec {
+            self.playout.set_codec(agreed.codec);
+        }
+        self.sender.renegotiated(agreed.codec, agreed.pt, agreed.ptime_ms);
+        self.source.renegotiated(now, agreed.remote_rtp, self.signalling);
+        self.on_hold = answer.on_hold;
+        self.report.from = None;
+        self.agreed = agreed;
+        Ok(answer)
+    }
+
+    pub(crate) fn reoffer(&mut self) -> String {
+        self.terms.offer(Some(&self.agreed))
+    }
+
+    /// On its worker, from `now` on.
+    pub(crate) fn place(&mut self, port: PortKey, now: Instant) {
+        self.port = port;
+        // The waits for media begin.
+        self.source.send_to(now);
+        // The first report comes early (RFC 3550 §6.2 allows half the interval), so that quality shows soon.
+        self.report.next = Some(now + rtcp::interval(self.report.phase) / 2);
+    }
+}
+
+// -- tick --------------------------------------------------------------------------------------------------------------
+impl RtpLeg {
+    pub(crate) fn pull(&mut self, now: Instant, out: &mut Frame) -> Pulled {
+        self.playout.pull(now, out)
+    }
+
+    pub(crate) fn skip(&mut self, now: Instant) {
+        self.playout.skip(now);
+    }
+
+    pub(crate) fn skip_ticks(&mut self, skipped: u32) {
+        if skipped > 0 {
+            self.sender.skip(skipped);
+        }
+    }
+
+    /// One tick's payload; `None` sends nothing (DTX), but lets the tick pass in the stream.
+    pub(crate) fn push(&mut self, now: Instant, payload: Option<&[u8]>, send: &mut dyn FnMut(Transmit<'_>)) {
+        let mut packet = [0; MAX_PACKET_BYTES];
+        let Some(len) = self.sender.push(payload, &mut packet) else { return };
+        if let (Some(to), Some(bytes)) = (self.source.send_to(now), packet.get(..len)) {
+            send(Transmit { port: self.port, channel: Channel::Rtp, to, bytes });
+        }
+    }
+
+    pub(crate) fn push_silence(&mut self, now: Instant, send: &mut dyn FnMut(Transmit<'_>)) {
+        let payload: &[u8] = match self.agreed.codec {
+            CodecName::Pcmu => &MU_SILENCE,
+            CodecName::Pcma => &A_SILENCE,
+            CodecName::Opus => &OPUS_SILENCE,
+        };
+        self.push(now, Some(payload), send);
+    }
+}
+
+// -- output ------------------------------------------------------------------------------------------------------------
+impl RtpLeg {
+    pub(crate) fn poll_event(&mut self) -> Option<LegEvent> {
+        self.events.pop_front()
+    }
+
+    /// Sends a report when one is due (RFC 3550 §6.4).
+    pub(crate) fn poll_rtcp(&mut self, now: Instant, ntp: u64, send: &mut dyn FnMut(Transmit<'_>)) {
+        self.report.wall = Some((now, ntp));
+        if self.report.next.is_none_or(|next| now < next) {
+            return;
+        }
+        self.report.phase = self.report.phase.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        self.report.next = Some(now + rtcp::interval(self.report.phase));
+        let sent = self.sender.packets();
+        let sender = self.sender.sender_info(ntp).filter(|_| sent > self.report.sent_at_last);
+        self.report.sent_at_last = sent;
+        let last_sr = self.report.last_sr;
+        let report = self.heard.map(|about| {
+            let heard = self.playout.report();
+            ReportBlock {
+                about,
+                fraction_lost: heard.fraction_lost,
+                cumulative_lost: heard.cumulative_lost,
+                highest_seq: heard.extended_highest_seq,
+                jitter: heard.jitter,
+                lsr: last_sr.map_or(0, |(middle, _)| middle),
+                dlsr: last_sr.map_or(0, |(_, at)| rtcp::dlsr(now.saturating_duration_since(at))),
+            }
+        });
+        self.send_rtcp(now, Compound { ssrc: self.sender.ssrc(), sender, report, cname: "", bye: false }, send);
+    }
+
+    /// The last report, with a BYE (RFC 3550 §6.6).
+    pub(crate) fn say_goodbye(&mut self, now: Instant, send: &mut dyn FnMut(Transmit<'_>)) {
+        let last = Compound { ssrc: self.sender.ssrc(), sender: None, report: None, cname: "", bye: true };
+        self.send_rtcp(now, last, send);
+    }
+
+    fn send_rtcp(&mut self, now: Instant, compound: Compound<'_>, send: &mut dyn FnMut(Transmit<'_>)) {
+        // Nothing valid came for long: nothing goes out either, RTCP included.
+        let Some(rtp) = self.source.send_to(now) else { return };
+        let (to, channel) = if self.agreed.rtcp_mux {
+            (Some(rtp), Channel::Rtp)
+        } else {
+            (self.report.from.or(self.agreed.remote_rtcp), Channel::Rtcp)
+        };
+        let name = self.cname();
+        let cname = std::str::from_utf8(&name).unwrap_or("");
+        let mut packet = [0; MAX_COMPOUND_BYTES];
+        let len = Compound { cname, ..compound }.write(&mut packet);
+        if let (Some(to), Some(bytes)) = (to, len.and_then(|len| packet.get(..len))) {
+            send(Transmit { port: self.port, channel, to, bytes });
+        }
+    }
+
+    /// The session's canonical name (RFC 7022 §4.2: random for each session, and no host's name in it).
+    fn cname(&self) -> [u8; 16] {
+        let mut name = *b"0000000000000000";
+        let mut id = self.terms.local.session_id;
+        for digit in name.iter_mut().rev() {
+            *digit = b"0123456789abcdef"[(id & 15) as usize];
+            id >>= 4;
+        }
+        name
+    }
+}
+
+// -- questions ---------------------------------------------------------------------------------------------------------
+impl RtpLeg {
+    pub(crate) const fn id(&self) -> LegId {
+        self.id
+    }
+    pub(crate) const fn port(&self) -> PortKey {
+        self.port
+    }
+    pub(crate) const fn codec(&self) -> CodecName {
+        self.agreed.codec
+    }
+    pub(crate) const fn opus_max_bitrate(&self) -> Option<u32> {
+        self.agreed.opus_max_bitrate
+    }
+    pub(crate) const fn wants_fec(&self) -> bool {
+        self.agreed.opus_fec && self.report.fec
+    }
+    pub(crate) const fn wants_dtx(&self) -> bool {
+        self.agreed.opus_dtx
+    }
+    pub(crate) fn may_be_heard(&self) -> bool {
+        !self.on_hold && self.agreed.direction.receives()
+    }
+    pub(crate) fn sends(&self) -> bool {
+        self.agreed.direction.sends()
+    }
+    pub(crate) const fn on_hold(&self) -> bool {
+        self.on_hold
+    }
+    pub(crate) fn announced_energy(&self, now: Instant) -> Option<f32> {
+        let (at, level) = self.level?;
+        (now.saturating_duration_since(at) < LEVEL_AGE).then(|| 10f32.powf(-f32::from(level) / 10.0))
+    }
+    pub(crate) fn timed_out(&mut self, now: Instant) -> bool {
+        !self.on_hold && self.agreed.direction.receives() && self.source.silent_for(now) > self.media_timeout
+    }
+    pub(crate) fn stats(&self) -> LegStats {
+        let heard = self.playout.stats();
+        LegStats {
+            packets_received: self.counters.packets,
+            bytes_received: self.counters.bytes,
+            packets_sent: self.sender.packets(),
+            bytes_sent: self.sender.octets(),
+            packets_lost: heard.lost,
+            packets_late: heard.late,
+            packets_discarded: self.counters.discarded + heard.discarded,
+            frames_concealed: heard.concealed,
+            jitter: heard.jitter,
+            rtt: self.report.rtt,
+            playout_delay: heard.delay,
+            remote_fraction_lost: self.report.fraction_lost,
+        }
+    }
+}
+
+impl Report {
+    /// NTP time of an instant near the last tick.
+    fn ntp_at(&self, at: Instant) -> u64 {
+        let Some((tick, ntp)) = self.wall else { return 0 };
+        let units = |d: Duration| u64::try_from((d.as_nanos() << 32) / 1_000_000_000).unwrap_or(0);
+        match at.checked_duration_since(tick) {
+            Some(after) => ntp.wrapping_add(units(after)),
+            None => ntp.wrapping_sub(units(tick.saturating_duration_since(at))),
+        }
+    }
+
+    /// The far end says what share of our packets it lost.
+    fn hear(&mut self, fraction_lost: u8) {
+        self.fraction_lost = fraction_lost;
+        if fraction_lost >= FEC_ON_FRACTION {
+            self.fec = true;
+            self.clean_reports = 0;
+        } else if fraction_lost == 0 && self.fec {
+            self.clean_reports += 1;
+            self.fec = self.clean_reports < FEC_OFF_REPORTS;
+        } else {
+            self.clean_reports = 0;
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Conclave's media engine: rooms of audio mixed on dedicated threads, and recorded. See `crates/README.md` for the map.
+
+pub mod audio;
+mod command;
+mod engine;
+mod error;
+mod leg;
+mod record;
+mod room;
+pub mod rtp;
+mod sdp;
+pub mod simulated;
+mod sockets;
+mod stats;
+mod units;
+mod worker;
+
+pub use command::{AudioSpec, Command, Digit, Event, FinishedFile, LegEnd, LegSettings, Reply, RoomSpec};
+pub use engine::{Engine, EngineConfig, Reservation, ReserveAt, WorkerStats};
+pub use error::{Error, Refused};
+pub use leg::playout;
+pub use leg::{Leg, PendingLeg, answer, offer};
+pub use record::{Recorder, Tap, recover};
+pub use sdp::{Answer, CodecName, Offer};
+pub use stats::{Lateness, LegSnapshot, LegStats, RoomSnapshot};
+pub use units::{Bitrate, Gain, LegId, RecordingId, RoomId, SampleRate, Ssrc, TICK, Tick};

@@ -1,0 +1,348 @@
+//! A room: its legs, its buses, its tap, and the tick that turns what came in into what goes out. Lives and dies on one
+//! worker thread; knows no clock, socket, channel or file: time and the way out are arguments.
+
+mod encode;
+mod member;
+mod talkers;
+
+use std::time::Instant;
+
+use slab::Slab;
+
+use crate::audio::bus::Buses;
+use crate::audio::frame::{Frame, MAX_FRAME_SAMPLES};
+use crate::command::{Event, LegEnd, LegSettings, RoomSpec};
+use crate::error::{Error, Refused};
+use crate::leg::{LegState, PortKey, Transmit};
+use crate::record::Tap;
+use crate::sdp::{Answer, Offer};
+use crate::stats::RoomSnapshot;
+use crate::units::{LegId, RecordingId, RoomId, SampleRate, Tick};
+use encode::{Encodes, OpusProfile, Packet, Profile, SharedKey};
+use member::Member;
+use talkers::Candidate;
+
+/// The way out of a tick: packets to send and facts to tell. All are called on the worker's thread and must not block.
+pub(crate) struct Outlet<'a> {
+    /// Sends one datagram.
+    pub send: &'a mut dyn FnMut(Transmit<'_>),
+    /// Tells one fact.
+    pub tell: &'a mut dyn FnMut(Event),
+    /// Gives up the sockets of a leg that is gone.
+    pub close: &'a mut dyn FnMut(PortKey),
+}
+
+/// The moment of a tick.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    /// Which tick.
+    pub tick: Tick,
+    /// Its absolute deadline, not the time at which it happens to run: concealment and pacing stay regular.
+    pub now: Instant,
+    /// Wall clock as a 64-bit NTP timestamp, for RTCP.
+    pub ntp: u64,
+    /// Ticks that were skipped since the last one that ran.
+    pub skipped: u32,
+}
+
+/// How loud the mix has been of late, to find the moments at which a change of encoders is not heard.
+#[derive(Debug, Default)]
+struct Loudness {
+    average: f32,
+}
+
+impl Loudness {
+    /// A tick whose mix has this mean square; true when it lies 10 dB below the last 200 ms or so.
+    fn dips(&mut self, energy: f32) -> bool {
+        let dips = energy <= self.average * 0.1;
+        self.average += (energy - self.average) * 0.1;
+        dips
+    }
+}
+
+/// Mean square of a wide sum, in units of the samples.
+fn wide_energy(sum: &[i32]) -> f32 {
+    sum.iter().map(|s| (*s as f32) * (*s as f32)).sum::<f32>() / sum.len().max(1) as f32
+}
+
+pub(crate) struct Room {
+    id: RoomId,
+    members: Slab<Member>,
+    joined: u64,
+    buses: Buses,
+    encodes: Encodes,
+    tap: Option<(Tap, SharedKey)>,
+    candidates: Vec<Candidate>,
+    sum: [i32; MAX_FRAME_SAMPLES],
+    frames: [Frame; 3],
+    packet: Packet,
+    rates: [bool; 3],
+    loudness: Loudness,
+}
+
+impl Room {
+    pub(crate) fn new(id: RoomId, spec: RoomSpec) -> Self {
+        Self {
+            id,
+            members: Slab::new(),
+            joined: 0,
+            buses: Buses::new(),
+            encodes: Encodes::new(spec.audio),
+            tap: None,
+            candidates: Vec::new(),
+            sum: [0; MAX_FRAME_SAMPLES],
+            frames: SampleRate::ALL.map(Frame::silence),
+            packet: Packet::default(),
+            rates: [false; 3],
+            loudness: Loudness::default(),
+        }
+    }
+
+    pub(crate) fn leg_count(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Nothing to do in a tick: nobody is in and nothing is recorded.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.members.is_empty() && self.tap.is_none()
+    }
+
+    // -- commands --------------------------------------------------------------------------------------------------
+
+    /// The leg takes part from the next tick on. Returns its key for `leg_mut`.
+    pub(crate) fn join(&mut self, leg: LegState, settings: LegSettings) -> usize {
+        let profile = member::profile_of(&leg, self.encodes.spec());
+        let hears = self.encodes.shared(profile);
+        self.joined += 1;
+        let key = self.members.insert(Member::new(leg, settings, profile, hears, self.joined));
+        self.rebalance();
+        key
+    }
+
+    /// Takes the leg out.
+    pub(crate) fn leave(&mut self, leg: LegId) -> Option<LegState> {
+        let key = self.key_of(leg)?;
+        let mut member = self.members.remove(key);
+        if let Some(private) = member.private.take() {
+            self.encodes.retire(private);
+        }
+        self.rebalance();
+        Some(member.leg)
+    }
+
+    /// Takes every leg out.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = LegState> + '_ {
+        self.tap = None;
+        self.members.drain().map(|m| m.leg)
+    }
+
+    pub(crate) fn set(&mut self, leg: LegId, settings: LegSettings) -> Result<(), Error> {
+        self.member_mut(leg)?.settings = settings;
+        self.rebalance();
+        Ok(())
+    }
+
+    /// Hold, resume, another address or codec.
+    pub(crate) fn renegotiate(&mut self, now: Instant, leg: LegId, offer: &Offer) -> Result<Answer, Error> {
+        let answer = self.member_mut(leg)?.leg.renegotiate(now, offer)?;
+        self.follow(leg)?;
+        Ok(answer)
+    }
+
+    /// Our present offer, for an offerless re-INVITE.
+    pub(crate) fn reoffer(&mut self, leg: LegId) -> Result<String, Error> {
+        Ok(self.member_mut(leg)?.leg.reoffer())
+    }
+
+    /// The leg by its key, for datagrams.
+    pub(crate) fn leg_mut(&mut self, key: usize) -> Option<&mut LegState> {
+        self.members.get_mut(key).map(|m| &mut m.leg)
+    }
+
+    pub(crate) fn start_recording(&mut self, tap: Tap) -> Result<(), Error> {
+        if self.tap.as_ref().is_some_and(|(tap, _)| tap.is_open()) {
+            return Err(Error::Refused(Refused::AlreadyRecording));
+        }
+        let profile = OpusProfile { bitrate: self.encodes.spec().opus_bitrate, fec: false, dtx: false };
+        let key = self.encodes.shared(Profile::Opus(profile));
+        self.tap = Some((tap, key));
+        self.rebalance();
+        Ok(())
+    }
+
+    pub(crate) fn stop_recording(&mut self, recording: RecordingId, tick: Tick) {
+        if let Some((tap, key)) = self.tap.take() {
+            if tap.recording() == recording {
+                tap.finish(tick);
+            } else {
+                self.tap = Some((tap, key));
+            }
+        }
+        self.rebalance();
+    }
+
+    pub(crate) fn snapshot(&self) -> RoomSnapshot {
+        let mut members: Vec<&Member> = self.members.iter().map(|(_, m)| m).collect();
+        members.sort_unstable_by_key(|m| m.order);
+        RoomSnapshot { legs: members.into_iter().map(Member::snapshot).collect(), recording: self.tap.is_some() }
+    }
+
+    // -- the tick --------------------------------------------------------------------------------------------------
+
+    /// 20 ms of the room. Does not allocate once every profile in use has been seen.
+    pub(crate) fn tick(&mut self, at: Moment, out: &mut Outlet<'_>) {
+        self.listen(at);
+        self.choose_talkers(at.tick);
+        self.sum();
+        self.hand_over();
+        self.encodes.run(&self.buses);
+        self.speak(at, out);
+        self.record(at.tick);
+        self.report(at, out);
+        self.sweep(at, out);
+    }
+
+    /// Pulls a frame of every leg that may be heard, and measures it.
+    fn listen(&mut self, at: Moment) {
+        let max = self.encodes.spec().max_talkers;
+        let crowded = max != 0 && self.members.len() > max;
+        for (_, member) in &mut self.members {
+            member.guarded(|m| m.listen(at.now, crowded));
+        }
+    }
+
+    fn choose_talkers(&mut self, tick: Tick) {
+        self.candidates.clear();
+        self.candidates.extend(self.members.iter().filter_map(|(key, m)| m.candidate(key)));
+        let k = talkers::choose(&mut self.candidates, self.encodes.spec().max_talkers, tick);
+        for (_, member) in &mut self.members {
+            member.chosen = false;
+        }
+        for talker in self.candidates.iter().take(k) {
+            if let Some(member) = self.members.get_mut(talker.key) {
+                member.chosen = true;
+            }
+        }
+        for (_, member) in &mut self.members {
+            member.take_floor(tick);
+        }
+    }
+
+    fn sum(&mut self) {
+        self.buses.clear();
+        for (_, member) in &mut self.members {
+            if let Some(frame) = member.contribution() {
+                self.buses.add(frame);
+            }
+        }
+        self.buses.mix(self.rates);
+    }
+
+    /// Gives talkers an encoder of their own, takes it back from those who only listen, and notes who wants which
+    /// shared encode. Comes before the encodes: a lent encoder continues what its leg heard up to the last tick.
+    fn hand_over(&mut self) {
+        let opus = SampleRate::Hz48000;
+        let energy = if self.rates[opus.index()] { wide_energy(self.buses.full(opus)) } else { 0.0 };
+        let quiet = self.loudness.dips(energy);
+        for (_, member) in &mut self.members {
+            member.hand_over(&mut self.encodes, quiet);
+        }
+        if let Some((_, key)) = &self.tap {
+            self.encodes.want(*key);
+        }
+    }
+
+    /// Sends every leg what it hears.
+    fn speak(&mut self, at: Moment, out: &mut Outlet<'_>) {
+        let Self { members, encodes, buses, sum, frames, packet, .. } = self;
+        for (_, member) in members {
+            member.guarded(|m| m.speak(at, encodes, buses, member::Scratch { sum, frames, packet }, out));
+        }
+    }
+
+    fn record(&mut self, tick: Tick) {
+        // The disk failed: the event is on its way, and nobody needs the encode any more.
+        self.tap.take_if(|(tap, _)| !tap.is_open());
+        if let Some((tap, key)) = &mut self.tap {
+            match self.encodes.payload(*key) {
+                encode::Payload::Bytes(bytes) => tap.push(tick, bytes),
+                encode::Payload::Dtx => tap.silence(tick),
+            }
+        }
+    }
+
+    /// Who talks, what was keyed, what RTCP has to say.
+    fn report(&mut self, at: Moment, out: &mut Outlet<'_>) {
+        let room = self.id;
+        let mut follow = None;
+        for (_, member) in &mut self.members {
+            member.guarded(|m| m.report(room, at, out));
+            if member.profile_changed(self.encodes.spec()) {
+                follow = Some(member.leg.id());
+            }
+        }
+        // One a tick: making a profile allocates, and a change of profile is never urgent.
+        if let Some(leg) = follow {
+            let _gone = self.follow(leg);
+        }
+    }
+
+    /// Takes out the legs that failed or fell silent for good.
+    fn sweep(&mut self, at: Moment, out: &mut Outlet<'_>) {
+        while let Some((leg, reason)) = self.members.iter_mut().find_map(|(_, m)| m.ended(at.now)) {
+            let reason = match reason {
+                Some(panic) => LegEnd::Failed(panic),
+                None => LegEnd::MediaTimeout,
+            };
+            if let Some(state) = self.leave(leg) {
+                (out.close)(state.port());
+            }
+            (out.tell)(Event::LegDown { room: self.id, leg, reason });
+        }
+    }
+
+    // -- housekeeping ----------------------------------------------------------------------------------------------
+
+    /// After a change of who is in or what they negotiated: rates in use, resamplers, spare encoders.
+    fn rebalance(&mut self) {
+        let mut rates = [false; 3];
+        let (mut opus, mut lent, mut custom) = (0, 0, 0);
+        for (_, member) in &self.members {
+            rates[member.frame.rate().index()] = true;
+            opus += usize::from(member.frame.rate() == SampleRate::Hz48000);
+            lent += usize::from(member.private.is_some());
+            custom += usize::from(member.wants_own_gain());
+        }
+        if self.tap.is_some() {
+            rates[SampleRate::Hz48000.index()] = true;
+        }
+        self.rates = rates;
+        self.buses.prepare(rates);
+        // A replaced talker needs its encoder until a quiet moment, so twice the bus.
+        let max = self.encodes.spec().max_talkers;
+        let private = if max == 0 { opus } else { opus.min(2 * max + custom) };
+        self.encodes.reserve_private(private, lent);
+        self.candidates.reserve(self.members.len());
+    }
+
+    /// The leg's profile follows what it negotiated or reported.
+    fn follow(&mut self, leg: LegId) -> Result<(), Error> {
+        let key = self.key_of(leg).ok_or(Error::Refused(Refused::UnknownLeg))?;
+        if let Some(member) = self.members.get_mut(key) {
+            let profile = member::profile_of(&member.leg, self.encodes.spec());
+            let hears = self.encodes.shared(profile);
+            member.follow(profile, hears, &mut self.encodes);
+        }
+        self.rebalance();
+        Ok(())
+    }
+
+    fn key_of(&self, leg: LegId) -> Option<usize> {
+        self.members.iter().find_map(|(key, m)| (m.leg.id() == leg).then_some(key))
+    }
+
+    fn member_mut(&mut self, leg: LegId) -> Result<&mut Member, Error> {
+        let key = self.key_of(leg).ok_or(Error::Refused(Refused::UnknownLeg))?;
+        self.members.get_mut(key).ok_or(Error::Refused(Refused::UnknownLeg))
+    }
+}

@@ -1,0 +1,268 @@
+//! The media thread: waits for the next tick, drains commands and sockets, ticks its rooms, sends. The only place in
+//! the engine that reads a clock for media, and the only sockets there; knows nothing of mixing, codecs or SDP.
+
+mod clock;
+mod io;
+mod shared;
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
+
+use crate::command::{Command, Event, LegEnd, LegSettings};
+use crate::error::{Error, Refused};
+use crate::leg::{Leg, PortKey};
+use crate::room::{Moment, Outlet, Room};
+use crate::units::{LegId, RoomId};
+use clock::{Clock, Due};
+use io::{Address, Sockets};
+use shared::Load;
+pub(crate) use shared::Shared;
+
+/// Starts worker `index` of `count`. Their ticks are spread over the 20 ms so that they do not burst together.
+pub(crate) fn spawn(
+    index: usize,
+    count: usize,
+    commands: Receiver<Command>,
+    events: Sender<Event>,
+    shared: Arc<Shared>,
+) -> std::io::Result<JoinHandle<()>> {
+    let sockets = Sockets::new()?;
+    std::thread::Builder::new().name(format!("media-worker-{index}")).spawn(move || {
+        let clock = Clock::new(index, count);
+        let worker = Worker {
+            index,
+            commands,
+            events: Events { sender: events, lagged: false },
+            shared,
+            sockets,
+            rooms: HashMap::new(),
+            load: Load::new(clock.now()),
+            clock,
+            closed: Vec::new(),
+            stopped: false,
+        };
+        worker.run();
+    })
+}
+
+/// The text of a caught panic.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic without a message".to_owned())
+}
+
+struct Worker {
+    index: usize,
+    commands: Receiver<Command>,
+    events: Events,
+    shared: Arc<Shared>,
+    sockets: Sockets,
+    rooms: HashMap<RoomId, Room>,
+    clock: Clock,
+    load: Load,
+    /// Sockets of legs that ended in a tick, until the room is done with sending.
+    closed: Vec<PortKey>,
+    stopped: bool,
+}
+
+/// The way up. Never blocks: what does not fit is remembered as one `Lagged`.
+struct Events {
+    sender: Sender<Event>,
+    lagged: bool,
+}
+
+impl Events {
+    fn tell(&mut self, event: Event) {
+        if let Err(TrySendError::Full(_)) = self.sender.try_send(event) {
+            self.lagged = true;
+        }
+    }
+    fn retry(&mut self, worker: usize) {
+        if self.lagged && self.sender.try_send(Event::Lagged { worker }).is_ok() {
+            self.lagged = false;
+        }
+    }
+}
+
+impl Worker {
+    fn run(mut self) {
+        while !self.stopped {
+            if self.rooms.values().all(Room::is_idle) {
+                self.rest();
+                continue;
+            }
+            match self.commands.recv_deadline(self.clock.wake()) {
+                Ok(command) => self.apply(command),
+                Err(RecvTimeoutError::Disconnected) => self.stopped = true,
+                Err(RecvTimeoutError::Timeout) => self.work(),
+            }
+        }
+        for (_, mut room) in self.rooms.drain() {
+            room.drain().for_each(drop);
+        }
+    }
+
+    /// Nobody is in any room: no timer, no poll, until a command comes.
+    fn rest(&mut self) {
+        self.shared.idle();
+        match self.commands.recv() {
+            Ok(command) => self.apply(command),
+            Err(_) => self.stopped = true,
+        }
+        self.clock.restart();
+    }
+
+    /// What the clock says is due: the sockets, and at the tick the rooms.
+    fn work(&mut self) {
+        let started = self.clock.now();
+        self.receive();
+        if let Due::Tick { late, skipped } = self.clock.due() {
+            self.shared.late(late);
+            if skipped > 0 {
+                self.shared.skipped(skipped);
+                self.events.tell(Event::TickOverrun { worker: self.index, late, skipped });
+            }
+            self.tick(skipped);
+        }
+        let now = self.clock.now();
+        self.load.add(now.saturating_duration_since(started), now, &self.shared);
+    }
+
+    /// Takes everything that the sockets hold to its leg.
+    fn receive(&mut self) {
+        let Self { sockets, rooms, shared, events, clock, closed, .. } = self;
+        sockets.receive(clock, &mut |address: Address, channel, arrived, from, bytes| {
+            let Some(room) = rooms.get_mut(&address.room) else { return };
+            let caught = catch_unwind(AssertUnwindSafe(|| {
+                if let Some(leg) = room.leg_mut(address.key) {
+                    leg.handle_datagram(arrived, from, channel, bytes);
+                }
+            }));
+            if let Err(panic) = caught {
+                shared.panicked();
+                let reason = panic_text(&*panic);
+                tracing::error!(room = %address.room, leg = %address.leg, %reason, "a panic ended a leg");
+                if let Ok(Some(state)) = catch_unwind(AssertUnwindSafe(|| room.leave(address.leg))) {
+                    closed.push(state.port());
+                }
+                events.tell(Event::LegDown { room: address.room, leg: address.leg, reason: LegEnd::Failed(reason) });
+            }
+        });
+        closed.drain(..).for_each(|port| sockets.close(port));
+    }
+
+    fn tick(&mut self, skipped: u32) {
+        let at = Moment { tick: self.clock.tick(), now: self.clock.deadline(), ntp: self.clock.ntp(), skipped };
+        let Self { sockets, rooms, shared, events, closed, .. } = self;
+        let mut failed = None;
+        let (mut active, mut legs) = (0, 0);
+        for (id, room) in rooms.iter_mut().filter(|(_, room)| !room.is_idle()) {
+            let caught = catch_unwind(AssertUnwindSafe(|| {
+                room.tick(
+                    at,
+                    &mut Outlet {
+                        send: &mut |transmit| sockets.send(transmit),
+                        tell: &mut |event| {
+                            if let Event::LegDown { reason: LegEnd::Failed(_), .. } = &event {
+                                shared.panicked();
+                            }
+                            events.tell(event);
+                        },
+                        close: &mut |port| closed.push(port),
+                    },
+                );
+            }));
+            closed.drain(..).for_each(|port| sockets.close(port));
+            match caught {
+                Ok(()) => {
+                    active += 1;
+                    legs += room.leg_count();
+                }
+                Err(panic) => failed = Some((*id, panic_text(&*panic))),
+            }
+        }
+        if let Some((room, reason)) = failed {
+            shared.panicked();
+            tracing::error!(%room, %reason, "a panic ended a room");
+            self.close(room);
+            self.events.tell(Event::RoomFailed { room, reason });
+        }
+        self.shared.ticked(active, legs);
+        self.events.retry(self.index);
+    }
+
+    // -- commands --------------------------------------------------------------------------------------------------
+
+    fn apply(&mut self, command: Command) {
+        match command {
+            Command::OpenRoom { room, spec } => {
+                self.rooms.entry(room).or_insert_with(|| Room::new(room, spec));
+            }
+            Command::CloseRoom { room } => self.close(room),
+            Command::Join { room, leg, settings, reply } => reply.send(self.join(room, *leg, settings)),
+            Command::Renegotiate { room, leg, offer, reply } => {
+                let now = self.clock.now();
+                reply.send(self.room(room).and_then(|r| r.renegotiate(now, leg, &offer)));
+            }
+            Command::Reoffer { room, leg, reply } => reply.send(self.room(room).and_then(|r| r.reoffer(leg))),
+            Command::Leave { room, leg } => self.leave(room, leg),
+            Command::Set { room, leg, settings } => {
+                // A leg that has just gone is no error: its LegDown is on the way.
+                drop(self.room(room).and_then(|r| r.set(leg, settings)));
+            }
+            Command::StartRecording { room, tap, reply } => {
+                reply.send(self.room(room).and_then(|r| r.start_recording(tap)));
+            }
+            Command::StopRecording { room, recording } => {
+                let tick = self.clock.tick();
+                if let Ok(room) = self.room(room) {
+                    room.stop_recording(recording, tick);
+                }
+            }
+            Command::Snapshot { room, reply } => reply.send(self.room(room).map(|r| r.snapshot())),
+            Command::Stop => self.stopped = true,
+        }
+    }
+
+    fn room(&mut self, room: RoomId) -> Result<&mut Room, Error> {
+        self.rooms.get_mut(&room).ok_or(Error::Refused(Refused::UnknownRoom))
+    }
+
+    fn join(&mut self, room: RoomId, leg: Leg, settings: LegSettings) -> Result<(), Error> {
+        let now = self.clock.now();
+        let Self { rooms, sockets, .. } = self;
+        let target = rooms.get_mut(&room).ok_or(Error::Refused(Refused::UnknownRoom))?;
+        let Leg { mut state, ports } = leg;
+        let id = state.id();
+        let port = sockets.open(ports).map_err(|e| Error::Broken(format!("cannot poll the leg's sockets: {e}")))?;
+        state.place(port, now);
+        let key = target.join(state, settings);
+        sockets.address(port, Address { room, key, leg: id });
+        Ok(())
+    }
+
+    fn leave(&mut self, room: RoomId, leg: LegId) {
+        let now = self.clock.now();
+        let Self { rooms, sockets, .. } = self;
+        if let Some(mut state) = rooms.get_mut(&room).and_then(|r| r.leave(leg)) {
+            state.say_goodbye(now, &mut |transmit| sockets.send(transmit));
+            sockets.close(state.port());
+        }
+    }
+
+    fn close(&mut self, room: RoomId) {
+        let now = self.clock.now();
+        let Self { rooms, sockets, .. } = self;
+        if let Some(mut room) = rooms.remove(&room) {
+            for mut state in room.drain() {
+                state.say_goodbye(now, &mut |transmit| sockets.send(transmit));
+                sockets.close(state.port());
+            }
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The sockets of a worker: which are ready, what they hold and when the kernel got it, and the way out. Level-triggered
+//! epoll without a wake per packet: the worker asks a few times a tick.
+
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg};
+use nix::sys::time::TimeSpec;
+use slab::Slab;
+
+use super::clock::Clock;
+use crate::leg::{Channel, PortKey, Transmit};
+use crate::sockets::PortPair;
+use crate::units::{LegId, RoomId};
+
+/// Larger datagrams are cut off, and what is cut off fails to parse: no RTP packet of ours exceeds an Ethernet frame.
+const MAX_DATAGRAM_BYTES: usize = 2048;
+/// Sockets asked for by one `epoll_wait`.
+const READY: usize = 256;
+/// Packets taken in one `receive`, over all sockets. A worker full of 20 ms legs gets 2,000 a tick; a flood gets no
+/// more than this and loses the rest in its own socket buffers.
+const MAX_PACKETS: usize = 8192;
+/// Older kernel timestamps are taken for a step of the wall clock and not believed.
+const MAX_AGE: Duration = Duration::from_secs(2);
+
+/// Gets whose datagram it is, on which socket, when the kernel got it, where from, and the bytes.
+pub(super) type Take<'a> = dyn FnMut(Address, Channel, Instant, SocketAddr, &[u8]) + 'a;
+
+/// Whose sockets these are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Address {
+    pub room: RoomId,
+    /// The leg's key in the room.
+    pub key: usize,
+    pub leg: LegId,
+}
+
+struct Entry {
+    ports: PortPair,
+    address: Option<Address>,
+}
+
+pub(super) struct Sockets {
+    epoll: Epoll,
+    entries: Slab<Entry>,
+    ready: Vec<EpollEvent>,
+    buffer: Box<[u8; MAX_DATAGRAM_BYTES]>,
+    control: Vec<u8>,
+}
+
+impl Sockets {
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self {
+            epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
+            entries: Slab::new(),
+            ready: vec![EpollEvent::empty(); READY],
+            buffer: Box::new([0; MAX_DATAGRAM_BYTES]),
+            control: nix::cmsg_space!(TimeSpec),
+        })
+    }
+
+    /// Takes over a leg's sockets. What they already hold is read at the next poll.
+    pub(super) fn open(&mut self, ports: PortPair) -> io::Result<PortKey> {
+        let entry = self.entries.vacant_entry();
+        let key = entry.key();
+        let token = (key as u64) << 1;
+        self.epoll.add(&ports.rtp, EpollEvent::new(EpollFlags::EPOLLIN, token))?;
+        self.epoll.add(&ports.rtcp, EpollEvent::new(EpollFlags::EPOLLIN, token | 1))?;
+        entry.insert(Entry { ports, address: None });
+        Ok(PortKey(key))
+    }
+
+    /// Says whose they are.
+    pub(super) fn address(&mut self, port: PortKey, address: Address) {
+        if let Some(entry) = self.entries.get_mut(port.0) {
+            entry.address = Some(address);
+        }
+    }
+
+    /// Closes them and gives the ports back.
+    pub(super) fn close(&mut self, port: PortKey) {
+        // Closing a socket takes it out of the epoll set.
+        drop(self.entries.try_remove(port.0));
+    }
+
+    /// Hands every waiting datagram to `take` with its kernel receive time.
+    pub(super) fn receive(&mut self, clock: &Clock, take: &mut Take<'_>) {
+        let Self { epoll, entries, ready, buffer, control } = self;
+        let reference = clock.both();
+        let mut packets = 0;
+        loop {
+            let Ok(n) = epoll.wait(ready, EpollTimeout::ZERO) else { return };
+            for event in ready.iter().take(n) {
+                let token = event.data();
+                let Some(entry) = entries.get((token >> 1) as usize) else { continue };
+                let (socket, channel) = match token & 1 {
+                    0 => (&entry.ports.rtp, Channel::Rtp),
+                    _ => (&entry.ports.rtcp, Channel::Rtcp),
+                };
+                // One a round: epoll says whether there is more, which is cheaper than asking every socket twice.
+                if let Some((len, from, arrived)) = receive_one(socket, &mut buffer[..], control, reference)
+                    && let (Some(address), Some(bytes)) = (entry.address, buffer.get(..len))
+                {
+                    take(address, channel, arrived, from, bytes);
+                }
+            }
+            packets += n;
+            if n == 0 || packets > MAX_PACKETS {
+                return;
+            }
+        }
+    }
+
+    /// Sends one datagram. A full socket buffer or an unreachable peer loses it, as networks do.
+    pub(super) fn send(&self, transmit: Transmit<'_>) {
+        if let Some(entry) = self.entries.get(transmit.port.0) {
+            let socket = match transmit.channel {
+                Channel::Rtp => &entry.ports.rtp,
+                Channel::Rtcp => &entry.ports.rtcp,
+            };
+            drop(socket.send_to(transmit.bytes, transmit.to));
+        }
+    }
+}
+
+fn receive_one(
+    socket: &UdpSocket,
+    buffer: &mut [u8],
+    control: &mut [u8],
+    (now, wall): (Instant, Duration),
+) -> Option<(usize, SocketAddr, Instant)> {
+    let mut slices = [IoSliceMut::new(buffer)];
+    let message =
+        // An error is a pending ICMP message of an earlier send or nothing to read; it says nothing about a datagram.
+        recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut slices, Some(control), MsgFlags::MSG_DONTWAIT).ok()?;
+    let from = message.address.as_ref().and_then(socket_address)?;
+    let mut arrived = now;
+    if let Ok(mut messages) = message.cmsgs()
+        && let Some(ControlMessageOwned::ScmTimestampns(stamp)) = messages.next()
+    {
+        let age = wall.saturating_sub(Duration::from(stamp));
+        if age < MAX_AGE {
+            arrived = now.checked_sub(age).unwrap_or(now);
+        }
+    }
+    Some((message.bytes, from, arrived))
+}
+
+fn socket_address(from: &SockaddrStorage) -> Option<SocketAddr> {
+    if let Some(v4) = from.as_sockaddr_in() {
+        return Some(SocketAddr::new(IpAddr::V4(v4.ip()), v4.port()));
+    }
+    from.as_sockaddr_in6().map(|v6| SocketAddr::new(IpAddr::V6(v6.ip()), v6.port()))
+}

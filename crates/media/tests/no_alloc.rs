@@ -1,0 +1,113 @@
+//! A tick never allocates after warm-up (map, invariant 5): counted by the allocator itself. A test binary of its own, as
+//! there is one allocator in a process.
+
+#![expect(clippy::unwrap_used, reason = "a test stops where it fails")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use media::simulated::SimulatedRoom;
+use media::{AudioSpec, Bitrate, CodecName, LegSettings, RoomSpec};
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+fn count() {
+    // The thread may be ending, when its locals are gone.
+    let _ended = ALLOCATIONS.try_with(|n| n.set(n.get() + 1));
+}
+
+#[expect(unsafe_code, reason = "an allocator is an unsafe trait")]
+// SAFETY: every call goes to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.dealloc(at, layout) }
+    }
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.realloc(at, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const PACKETS: usize = 50;
+
+fn packet(codec: CodecName, n: u32, leg: u32, payload: &[u8], out: &mut [u8; 1500]) -> usize {
+    let (pt, step) = if codec == CodecName::Opus { (111, 960) } else { (0, 160) };
+    out[0] = 0x80;
+    out[1] = pt;
+    out[2..4].copy_from_slice(&(n as u16).to_be_bytes());
+    out[4..8].copy_from_slice(&(n * step).to_be_bytes());
+    out[8..12].copy_from_slice(&(leg + 1).to_be_bytes());
+    out[12..12 + payload.len()].copy_from_slice(payload);
+    12 + payload.len()
+}
+
+fn payloads(codec: CodecName, hz: f64) -> Vec<Vec<u8>> {
+    if codec == CodecName::Opus {
+        let pcm = testkit::tone::sine(48_000, hz, -20.0, 48_000);
+        let mut encoder = opus::Encoder::new(48_000, opus::Channels::Mono, opus::Application::Voip).unwrap();
+        encoder.set_inband_fec(true).unwrap();
+        encoder.set_packet_loss_perc(10).unwrap();
+        pcm.chunks(960).map(|f| encoder.encode_vec(f, 400).unwrap()).collect()
+    } else {
+        let pcm = testkit::tone::sine(8_000, hz, -20.0, 8_000);
+        pcm.chunks(160).map(|f| f.iter().map(|s| testkit::g711::ulaw_encode(*s)).collect()).collect()
+    }
+}
+
+#[test]
+fn a_tick_does_not_allocate_after_warm_up() {
+    let audio = AudioSpec { max_talkers: 4, opus_bitrate: Bitrate::kbps(96), opus_complexity: 5 };
+    let mut room = SimulatedRoom::new(RoomSpec { audio }, Instant::now());
+    let codecs: Vec<CodecName> = (0..12).map(|n| if n % 2 == 0 { CodecName::Pcmu } else { CodecName::Opus }).collect();
+    let mut legs = Vec::new();
+    for (n, codec) in codecs.iter().enumerate() {
+        let (pt, map) = if *codec == CodecName::Opus { (111, "opus/48000/2") } else { (0, "PCMU/8000") };
+        // One leg in three takes 60 ms packets.
+        let ptime = if n.is_multiple_of(3) { "a=ptime:60\r\n" } else { "" };
+        let offer = format!(
+            "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n\
+             m=audio 4000 RTP/AVP {pt}\r\na=rtpmap:{pt} {map}\r\n{ptime}"
+        );
+        let (leg, _) = room.join(&offer, &[CodecName::Pcmu, CodecName::Opus], LegSettings::default()).unwrap();
+        legs.push((leg, *codec, payloads(*codec, 300.0 + 50.0 * n as f64)));
+    }
+    let mut out = [0u8; 1500];
+    let mut sent = 0u64;
+    let mut told = 0u64;
+    let mut step = |n: u32| {
+        let arrived = Duration::from_millis(20) * n - Duration::from_millis(6);
+        for (i, (leg, codec, payloads)) in legs.iter().enumerate() {
+            // The floor moves: legs pause in turn, so talkers are replaced and encoders handed over; some packets are
+            // lost, so that concealment and FEC run too.
+            let pauses = (n / 100 + i as u32).is_multiple_of(3);
+            let lost = (n * 7 + i as u32 * 13).is_multiple_of(29);
+            if !pauses && !lost {
+                let len = packet(*codec, n, i as u32, &payloads[n as usize % PACKETS], &mut out);
+                room.deliver(*leg, arrived, &out[..len]);
+            }
+        }
+        room.tick(&mut |_, _| sent += 1, &mut |_| told += 1);
+    };
+    // Long enough that RTCP, concealment and every hand-over have happened.
+    (1..1_000).for_each(&mut step);
+    let before = ALLOCATIONS.with(Cell::get);
+    (1_000..2_500).for_each(&mut step);
+    let after = ALLOCATIONS.with(Cell::get);
+    assert!(sent > 10_000 && told > 20, "the room was alive: {sent} packets, {told} facts");
+    assert_eq!(after - before, 0, "allocations in 1,500 ticks");
+}

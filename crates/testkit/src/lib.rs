@@ -1,0 +1,27 @@
+//! Test tools for Conclave (dev only): everything that stands on the far end of the wire in a test. Written against the
+//! RFCs and not against our own crates, so that a mistake made on both sides cannot cancel out: it must not know
+//! `media` or `control`. Plain threads, no runtime.
+//!
+//! Pure (no clock, no socket): [`tone`], [`signal`], [`g711`], [`netem`], [`clock`], [`sdp`], [`sip_message`], [`wav`],
+//! [`dtmf`]. With sockets and threads: [`rtp_peer`], [`sip_ua`], [`ports`]. With child processes: [`server`], [`api`],
+//! [`sipp`], [`baresip`], [`ffmpeg`].
+
+pub mod api;
+pub mod baresip;
+pub mod clock;
+pub mod dtmf;
+pub mod ffmpeg;
+pub mod g711;
+pub mod netem;
+pub mod phone;
+pub mod ports;
+pub mod rtp_peer;
+pub mod sdp;
+pub mod server;
+pub mod signal;
+pub mod sip_message;
+pub mod sip_ua;
+pub mod sipp;
+pub mod tone;
+pub mod wait;
+pub mod wav;
