@@ -1,0 +1,158 @@
+//! The REST API: the whole route table and the flat list of layers. Runs on the runtime's tasks. Knows HTTP, JSON and the
+//! contract's words; asks `rooms` and `store` for everything else. Wire types live in the files below and nowhere else.
+
+mod blobs;
+mod envelope;
+mod fields;
+mod gate;
+mod listener;
+mod operation;
+mod participants;
+mod query;
+mod recordings;
+mod rooms;
+mod servers;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{MethodRouter, get, post};
+use tokio::net::TcpListener;
+use tower::ServiceBuilder;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::auth::Tokens;
+use crate::config::Config;
+use crate::error::Error;
+use crate::metrics::{Metrics, ProcessUsage};
+use crate::rooms::Rooms;
+use crate::store::Store;
+use blobs::SignedUrls;
+use listener::Bounded;
+
+/// Everything that requests are answered from.
+#[derive(Debug)]
+pub struct Api {
+    rooms: Rooms,
+    store: Store,
+    tokens: Tokens,
+    metrics: Metrics,
+    usage: Arc<ProcessUsage>,
+    urls: Option<SignedUrls>,
+    body_limit_bytes: usize,
+    serves_metrics: bool,
+}
+
+impl Api {
+    /// Makes the key of signed URLs at the first start.
+    ///
+    /// # Errors
+    /// `Busy` when the database cannot be written.
+    pub async fn new(
+        config: &Config,
+        rooms: Rooms,
+        store: Store,
+        metrics: Metrics,
+        usage: Arc<ProcessUsage>,
+    ) -> Result<Self, Error> {
+        let urls = match config.recordings.private_urls {
+            true => Some(SignedUrls::open(&store, config.recordings.url_ttl).await?),
+            false => None,
+        };
+        let tokens = Tokens::new(store.clone(), config.live.clone());
+        Ok(Self {
+            rooms,
+            store,
+            tokens,
+            metrics,
+            usage,
+            urls,
+            body_limit_bytes: config.api.body_limit_bytes,
+            serves_metrics: config.api.metrics && config.api.metrics_listen.is_none(),
+        })
+    }
+}
+
+/// What needs a token: the contract's resources.
+fn documented() -> Vec<(&'static str, MethodRouter<Arc<Api>>)> {
+    vec![
+        ("/api/conference_servers", get(servers::list)),
+        ("/api/conference_servers/{id}", get(servers::show).post(servers::update)),
+        ("/api/conference_servers/{id}/status", get(servers::status)),
+        ("/api/conference_rooms", get(rooms::list).post(rooms::create)),
+        ("/api/conference_rooms/{id}", get(rooms::show).post(rooms::update)),
+        ("/api/conference_rooms/{id}/destroy", post(rooms::destroy)),
+        ("/api/conference_rooms/{id}/status", get(rooms::status)),
+        ("/api/conference_rooms/{id}/mute", post(rooms::mute)),
+        ("/api/conference_rooms/{id}/unmute", post(rooms::unmute)),
+        ("/api/conference_rooms/{id}/lock", post(rooms::lock)),
+        ("/api/conference_rooms/{id}/unlock", post(rooms::unlock)),
+        ("/api/conference_rooms/{id}/start_recording", post(rooms::start_recording)),
+        ("/api/conference_rooms/{id}/stop_recording", post(rooms::stop_recording)),
+        ("/api/conference_rooms/{id}/participants", get(participants::list)),
+        ("/api/conference_rooms/{id}/participants/{participant_id}", get(participants::show)),
+        ("/api/conference_rooms/{id}/participants/{participant_id}/mute", post(participants::mute)),
+        ("/api/conference_rooms/{id}/participants/{participant_id}/unmute", post(participants::unmute)),
+        ("/api/conference_rooms/{id}/participants/{participant_id}/destroy", post(participants::destroy)),
+        ("/api/conference_rooms/{id}/recordings", get(recordings::list)),
+        ("/api/conference_rooms/{id}/recordings/{recording_id}/destroy", post(recordings::destroy)),
+    ]
+}
+
+/// What is open: probes, and downloads, which check their own URL.
+fn open(api: &Api) -> Vec<(&'static str, MethodRouter<Arc<Api>>)> {
+    let mut routes = vec![
+        ("/healthz", get(operation::health)),
+        ("/readyz", get(operation::readiness)),
+        ("/api/blobs/{sha256}", get(blobs::download)),
+    ];
+    if api.serves_metrics {
+        routes.push(("/metrics", get(operation::metrics)));
+    }
+    routes
+}
+
+/// The API as a service.
+pub fn router(api: Arc<Api>) -> Router {
+    let table = |routes: Vec<(&'static str, MethodRouter<Arc<Api>>)>| {
+        let router = routes.into_iter().fold(Router::new(), |router, (path, method)| router.route(path, method));
+        router.method_not_allowed_fallback(envelope::no_such_method)
+    };
+    let guarded = table(documented()).fallback(envelope::no_such_path).layer(
+        ServiceBuilder::new()
+            // The token, its role and its budget; the audit line.
+            .layer(from_fn_with_state(Arc::clone(&api), gate::pass))
+            // A change that has begun is finished, even if its client hangs up.
+            .layer(from_fn(gate::to_the_end)),
+    );
+    table(open(&api))
+        .merge(guarded)
+        .layer(
+            ServiceBuilder::new()
+                // Request id, count, and the body of every refusal.
+                .layer(from_fn_with_state(Arc::clone(&api), envelope::wrap))
+                .layer(CatchPanicLayer::custom(envelope::panicked)),
+        )
+        .with_state(api)
+}
+
+/// `/metrics` alone, for a listener of its own.
+pub fn metrics_router(api: Arc<Api>) -> Router {
+    Router::new().route("/metrics", get(operation::metrics)).with_state(api)
+}
+
+/// Serves a router until `stop` resolves and its open requests are answered.
+///
+/// # Errors
+/// When the listener breaks for good.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    metrics: &Metrics,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let listener = Bounded::new(listener, metrics.api.connections().clone());
+    axum::serve(listener, router).with_graceful_shutdown(stop).await
+}

@@ -1,0 +1,204 @@
+//! List options (api.md section 1), with and without a leading `$`, and ids in paths.
+
+use axum::extract::{FromRequestParts, Path, Query};
+use axum::http::request::Parts;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, Violation};
+use crate::ids::Id;
+use crate::store::{Listing, Order, Page};
+
+/// Parts of an order; more say nothing new.
+const MAX_ORDER_PARTS: usize = 16;
+/// Characters of a search.
+const MAX_SEARCH: usize = 256;
+
+/// A list as it is answered.
+#[derive(Serialize)]
+pub(super) struct Items<T> {
+    count: i64,
+    items: Vec<T>,
+}
+
+impl<T> Items<T> {
+    pub(super) fn new(count: i64, items: Vec<T>) -> Self {
+        Self { count, items }
+    }
+
+    pub(super) fn of<R: Into<T>>(page: Page<R>) -> Self {
+        Self { count: page.count, items: page.items.into_iter().map(Into::into).collect() }
+    }
+}
+
+/// An id of the path. What does not decode cannot exist: 404.
+pub(super) fn id(wire: &str, what: &'static str) -> Result<Id, Error> {
+    Id::parse(wire).ok_or(Error::NotFound(what))
+}
+
+/// What a path names. What cannot be decoded cannot exist: 404 too.
+pub(super) struct InPath<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for InPath<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        let path = Path::<T>::from_request_parts(parts, state).await;
+        path.map(|Path(named)| Self(named)).map_err(|_| Error::NotFound("resource"))
+    }
+}
+
+/// The options as written.
+#[derive(Debug, Default)]
+pub(super) struct ListQuery {
+    search: Option<String>,
+    orderby: Option<String>,
+    skip: Option<String>,
+    top: Option<String>,
+    count: Option<String>,
+    filter: Option<String>,
+    violations: Vec<Violation>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for ListQuery {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Error> {
+        let Query(pairs): Query<Vec<(String, String)>> = Query::try_from_uri(&parts.uri)
+            .map_err(|e| Error::invalid("", format!("the query cannot be read: {e}")))?;
+        Ok(Self::from_pairs(pairs))
+    }
+}
+
+impl ListQuery {
+    fn from_pairs(pairs: Vec<(String, String)>) -> Self {
+        let mut query = Self::default();
+        for (name, value) in pairs {
+            let (option, name) = match name.strip_prefix('$').unwrap_or(&name) {
+                "search" => (&mut query.search, "search"),
+                "orderby" => (&mut query.orderby, "orderby"),
+                "skip" => (&mut query.skip, "skip"),
+                "top" => (&mut query.top, "top"),
+                "count" => (&mut query.count, "count"),
+                "filter" => (&mut query.filter, "filter"),
+                _ => continue,
+            };
+            if option.replace(value).is_some() {
+                query.violations.push(Violation::new(name, format!("{name} is given twice")));
+            }
+        }
+        query
+    }
+
+    /// What is listed. `column` gives the column of a field that may be ordered by.
+    pub(super) fn listing(self, column: impl Fn(&str) -> Option<&'static str>) -> Result<Listing, Error> {
+        let mut violations = self.violations;
+        if self.filter.is_some() {
+            violations.push(Violation::new("filter", "filter is not offered by this server; use search"));
+        }
+        if self.count.as_deref().is_some_and(|c| !matches!(c, "true" | "false")) {
+            violations.push(Violation::new("count", "count must be true or false"));
+        }
+        let mut number = |name: &'static str, text: Option<String>, least: i64, most: i64, default: i64| {
+            let Some(text) = text else { return default };
+            text.parse().ok().filter(|n| (least..=most).contains(n)).unwrap_or_else(|| {
+                violations.push(Violation::new(name, format!("{name} must be a number from {least} to {most}")));
+                default
+            })
+        };
+        let skip = number("skip", self.skip, 0, i64::from(i32::MAX), 0);
+        let top = number("top", self.top, 1, 100, 100);
+        let search = self.search.filter(|search| !search.is_empty());
+        if search.as_ref().is_some_and(|search| search.chars().count() > MAX_SEARCH || search.contains('\0')) {
+            violations.push(Violation::new("search", format!("search must have at most {MAX_SEARCH} characters")));
+        }
+        let order = order(self.orderby.as_deref().unwrap_or(""), column).unwrap_or_else(|message| {
+            violations.push(Violation::new("orderby", message));
+            Vec::new()
+        });
+        if violations.is_empty() { Ok(Listing { search, order, skip, top }) } else { Err(Error::Invalid(violations)) }
+    }
+}
+
+/// `a asc, b desc`.
+fn order(text: &str, column: impl Fn(&str) -> Option<&'static str>) -> Result<Vec<Order>, String> {
+    if text.trim().is_empty() {
+        return Ok(Vec::new());
+    }
+    let part = |part: &str| {
+        let mut words = part.split_ascii_whitespace();
+        let field = words.next().ok_or("orderby has an empty part")?;
+        let descending = match words.next() {
+            None => false,
+            Some(word) if word.eq_ignore_ascii_case("asc") => false,
+            Some(word) if word.eq_ignore_ascii_case("desc") => true,
+            Some(_) => return Err("orderby takes asc or desc after a field".to_owned()),
+        };
+        if words.next().is_some() {
+            return Err("orderby parts are separated by commas".to_owned());
+        }
+        let shown: String = field.chars().take(64).collect();
+        let column = column(field).ok_or_else(|| format!("the list cannot be ordered by {shown}"))?;
+        Ok(Order { column, descending })
+    };
+    let parts: Vec<&str> = text.splitn(MAX_ORDER_PARTS + 1, ',').collect();
+    if parts.len() > MAX_ORDER_PARTS {
+        return Err(format!("orderby must have at most {MAX_ORDER_PARTS} parts"));
+    }
+    parts.into_iter().map(part).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listing(pairs: &[(&str, &str)]) -> Result<Listing, Error> {
+        let pairs = pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        let column = |field: &str| ["id", "subject"].into_iter().find(|c| *c == field);
+        ListQuery::from_pairs(pairs).listing(column)
+    }
+
+    #[test]
+    fn options_work_with_and_without_a_dollar() {
+        let plain = listing(&[("search", "x"), ("orderby", "subject desc, id"), ("skip", "5"), ("top", "7")]).unwrap();
+        let dollar = listing(&[
+            ("$search", "x"),
+            ("$orderby", "subject DESC,id ASC"),
+            ("$skip", "5"),
+            ("$top", "7"),
+            ("$count", "true"),
+            ("$unknown", "kept out"),
+        ])
+        .unwrap();
+        assert_eq!(plain, dollar);
+        let order = [Order { column: "subject", descending: true }, Order { column: "id", descending: false }];
+        assert_eq!((plain.order.as_slice(), plain.skip, plain.top), (order.as_slice(), 5, 7));
+        assert_eq!(listing(&[("orderby", ""), ("search", "")]).unwrap(), Listing::default());
+    }
+
+    #[test]
+    fn every_broken_option_is_named() {
+        let long = "a,".repeat(100);
+        for (name, value) in [
+            ("skip", "-1"),
+            ("skip", "99999999999999999999"),
+            ("top", "0"),
+            ("top", "101"),
+            ("top", "x"),
+            ("count", "maybe"),
+            ("filter", "subject eq 'x'"),
+            ("orderby", "room_pin"),
+            ("orderby", "subject sideways"),
+            ("orderby", "subject desc desc"),
+            ("orderby", "id,"),
+            ("orderby", "id; DROP TABLE rooms"),
+            ("orderby", &long),
+            ("search", &"x".repeat(257)),
+        ] {
+            let Err(Error::Invalid(violations)) = listing(&[(name, value)]) else { panic!("{name}={value}") };
+            assert_eq!(violations.iter().map(|v| v.field.as_ref()).collect::<Vec<_>>(), [name], "{value}");
+        }
+        let Err(Error::Invalid(both)) = listing(&[("top", "0"), ("skip", "-1"), ("$skip", "1")]) else { panic!() };
+        assert_eq!(both.len(), 2, "{both:?}");
+    }
+}

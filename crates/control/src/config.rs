@@ -1,0 +1,426 @@
+//! Settings: as written (`RawConfig`) and as meant (`Config`).
+//!
+//! Four layers, the stronger first: command line flag, environment (`CONCLAVE__SECTION__KEY`), file (TOML), default.
+//! Read once at the start and again on SIGHUP, on the thread that asks; knows no HTTP, no SIP, no socket. Whatever is
+//! wrong stops the start with one line that names the key, where it was written and what is allowed.
+
+mod layers;
+mod live;
+mod meaning;
+mod raw;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use media::{Bitrate, CodecName};
+
+pub use layers::{ConfigError, Flag, Source};
+pub use live::{Limits, Live};
+use raw::RawConfig;
+
+/// Every setting, checked and in its own unit.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Holds the database, the recordings (unless they have a place of their own), the admin token and the lock.
+    pub data_dir: PathBuf,
+    /// The built-in conference server row.
+    pub server: ServerConfig,
+    /// REST API.
+    pub api: ApiConfig,
+    /// SIP signalling.
+    pub sip: SipConfig,
+    /// Media engine.
+    pub media: MediaConfig,
+    /// Recordings.
+    pub recordings: RecordingsConfig,
+    /// Log.
+    pub log: LogConfig,
+    /// Shutdown.
+    pub drain: DrainConfig,
+    /// What SIGHUP may change while calls run; shared by all clones of this configuration.
+    pub live: Live,
+}
+
+/// The built-in conference server row, as it is made at the first start. Later the API changes it.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// Unique name of the row.
+    pub name: String,
+    /// Where phones reach it, IPv4; `None`: not told.
+    pub ipv4: Option<String>,
+    /// Where phones reach it, IPv6; `None`: not told.
+    pub ipv6: Option<String>,
+    /// Rooms that may be active at once.
+    pub max_rooms: u32,
+    /// Legs at once.
+    pub max_participants: u32,
+}
+
+/// REST API.
+#[derive(Clone, Debug)]
+pub struct ApiConfig {
+    /// TCP address.
+    pub listen: SocketAddr,
+    /// Larger request bodies are 413.
+    pub body_limit_bytes: usize,
+    /// For each token; read it from `Live`, so that SIGHUP reaches it.
+    pub requests_per_minute: u32,
+    /// `/metrics` gets a listener of its own, and leaves the API's.
+    pub metrics_listen: Option<SocketAddr>,
+    /// `/metrics` is served at all.
+    pub metrics: bool,
+}
+
+/// SIP signalling.
+#[derive(Clone, Debug)]
+pub struct SipConfig {
+    /// UDP and TCP address.
+    pub listen: SocketAddr,
+    /// Listen on UDP.
+    pub udp: bool,
+    /// Listen on TCP.
+    pub tcp: bool,
+    /// Address that SDP and Contact carry; `None`: the local address the request came in on.
+    pub advertise: Option<IpAddr>,
+    /// Sources whose INVITEs are accepted; read it from `Live`, so that SIGHUP reaches it.
+    pub allow: Vec<IpNet>,
+    /// Admission; read it from `Live`.
+    pub invites_per_source_per_second: u32,
+    /// Admission; read it from `Live`.
+    pub max_calls_in_setup: u32,
+    /// `User-Agent` and `Server` header.
+    pub user_agent: String,
+}
+
+/// Media engine.
+#[derive(Clone, Debug)]
+pub struct MediaConfig {
+    /// Media threads, at least 1 (the written 0 is already one for each core).
+    pub workers: usize,
+    /// UDP ports for RTP (even) and RTCP (odd); starts even, ends odd.
+    pub rtp_ports: RangeInclusive<u16>,
+    /// What may be negotiated.
+    pub codecs: Vec<CodecName>,
+    /// Legs heard at once in a room; 0 mixes everybody.
+    pub max_talkers: usize,
+    /// Rate of every Opus encode.
+    pub opus_bitrate: Bitrate,
+    /// 0–10.
+    pub opus_complexity: u8,
+    /// Hard ceiling of the playout delay.
+    pub playout_ceiling: Duration,
+    /// A leg without RTP for this long, not on hold, is ended.
+    pub media_timeout: Duration,
+}
+
+impl MediaConfig {
+    /// Legs that the RTP range can hold: two ports each.
+    pub fn port_pairs(&self) -> u32 {
+        (u32::from(*self.rtp_ports.end()) + 1).saturating_sub(u32::from(*self.rtp_ports.start())) / 2
+    }
+}
+
+/// Recordings.
+#[derive(Clone, Debug)]
+pub struct RecordingsConfig {
+    /// Where the files are.
+    pub dir: PathBuf,
+    /// `file_url` is signed and expires; otherwise whoever knows the digest can download.
+    pub private_urls: bool,
+    /// How long a signed URL works.
+    pub url_ttl: Duration,
+    /// Recordings older than this are destroyed; 0 keeps them.
+    pub retention_days: u32,
+    /// Destroying a room destroys its recordings.
+    pub delete_with_room: bool,
+}
+
+/// Log.
+#[derive(Clone, Debug)]
+pub struct LogConfig {
+    /// One JSON object a line instead of text.
+    pub json: bool,
+    /// `tracing` filter directives.
+    pub filter: String,
+}
+
+/// Shutdown.
+#[derive(Clone, Debug)]
+pub struct DrainConfig {
+    /// From SIGTERM to the BYEs; read it from `Live`.
+    pub grace: Duration,
+}
+
+/// Where settings are read from besides the defaults.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// A TOML file.
+    pub file: Option<PathBuf>,
+    /// Environment variables; those without the prefix `CONCLAVE__` are passed over.
+    pub env: Vec<(String, String)>,
+    /// Flags that were given.
+    pub flags: Vec<Flag>,
+}
+
+/// A setting's value as TOML shows it, and which layer gave it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Setting {
+    /// The value.
+    pub value: toml::Value,
+    /// The layer.
+    pub source: Source,
+}
+
+/// A configuration and the origin of each of its settings.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// As meant.
+    pub config: Config,
+    /// As written: every key, sorted.
+    pub settings: BTreeMap<String, Setting>,
+}
+
+/// What differs between two configurations.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Keys that a running server takes over.
+    pub live: Vec<String>,
+    /// Keys that need a restart.
+    pub restart: Vec<String>,
+}
+
+impl Loaded {
+    /// Reads all layers.
+    pub fn read(sources: &Sources) -> Result<Self, ConfigError> {
+        let settings = layers::merge(sources)?;
+        let raw = layers::to_raw(&settings)?;
+        let config = meaning::mean(&raw, &settings)?;
+        Ok(Self { config, settings })
+    }
+
+    /// The error line for a value that only the caller could judge, naming where it was written.
+    pub fn fault(&self, key: &str, allowed: &str) -> ConfigError {
+        layers::fault(&self.settings, key, allowed)
+    }
+
+    /// What changed from `self` to `newer`.
+    pub fn changes(&self, newer: &Self) -> Changes {
+        let mut changes = Changes::default();
+        for (key, setting) in &newer.settings {
+            if self.settings.get(key).is_some_and(|old| old.value == setting.value) {
+                continue;
+            }
+            let list = if live::KEYS.contains(&key.as_str()) { &mut changes.live } else { &mut changes.restart };
+            list.push(key.clone());
+        }
+        changes
+    }
+}
+
+/// The file that ships: every setting with its default.
+pub const SHIPPED: &str = include_str!("../../../config/conclave.toml");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(env: &[(&str, &str)], flags: Vec<Flag>) -> Result<Loaded, ConfigError> {
+        let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Loaded::read(&Sources { file: None, env, flags })
+    }
+
+    fn written(name: &str, text: &str) -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        (dir, path)
+    }
+
+    #[test]
+    fn shipped_file_is_exactly_the_defaults() {
+        let shipped: RawConfig = toml::from_str(SHIPPED).unwrap();
+        assert_eq!(shipped, RawConfig::default());
+    }
+
+    #[test]
+    fn every_setting_is_in_the_shipped_file_and_documented() {
+        let mut section = String::new();
+        let mut documented = Vec::new();
+        let mut comment = false;
+        for line in SHIPPED.lines() {
+            if let Some(name) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
+                section = format!("{name}.");
+            } else if let Some((key, _)) = line.split_once(" = ").filter(|(key, _)| !key.starts_with(['#', ' '])) {
+                assert!(comment, "{section}{key} has no comment above it");
+                documented.push(format!("{section}{key}"));
+            }
+            comment = line.starts_with('#');
+        }
+        documented.sort();
+        let keys: Vec<String> = read(&[], vec![]).unwrap().settings.into_keys().collect();
+        assert_eq!(documented, keys);
+    }
+
+    #[test]
+    fn flag_beats_environment_beats_file_beats_default() {
+        let (_dir, path) =
+            written("c.toml", "[media]\nworkers = 2\nmax_talkers = 5\nopus_complexity = 7\n[log]\nfilter = \"warn\"\n");
+        let loaded = Loaded::read(&Sources {
+            file: Some(path.clone()),
+            env: vec![
+                ("CONCLAVE__MEDIA__WORKERS".into(), "3".into()),
+                ("CONCLAVE__MEDIA__MAX_TALKERS".into(), "6".into()),
+                ("CONCLAVE_HOME".into(), "not ours".into()),
+            ],
+            flags: vec![Flag::new("--workers", "media.workers", "4")],
+        })
+        .unwrap();
+        assert_eq!(loaded.config.media.workers, 4);
+        assert_eq!(loaded.config.media.max_talkers, 6);
+        assert_eq!(loaded.config.media.opus_complexity, 7);
+        assert_eq!(loaded.config.log.filter, "warn");
+        assert_eq!(loaded.config.api.listen.port(), 8887);
+        assert_eq!(loaded.settings["media.opus_complexity"].source, Source::File(path, 4));
+    }
+
+    #[test]
+    fn unknown_key_is_named_with_its_place_and_its_neighbours() {
+        let (_dir, path) = written("c.toml", "[api]\n\nlissten = \"127.0.0.1:1\"\n");
+        let sources = Sources { file: Some(path.clone()), ..Sources::default() };
+        let text = Loaded::read(&sources).unwrap_err().to_string();
+        assert_eq!(
+            text,
+            format!(
+                "api.lissten ({}:3): unknown setting; did you mean api.listen? In [api] there are: body_limit_bytes, listen, \
+                 metrics, metrics_listen, requests_per_minute",
+                path.display()
+            )
+        );
+        let text = read(&[("CONCLAVE__SIP__PORT", "5060")], vec![]).unwrap_err().to_string();
+        assert!(text.starts_with("sip.port (environment CONCLAVE__SIP__PORT): unknown setting"), "{text}");
+        let text = read(&[("CONCLAVE__SIPP", "5060")], vec![]).unwrap_err().to_string();
+        assert!(text.starts_with("sipp (environment CONCLAVE__SIPP): unknown setting"), "{text}");
+    }
+
+    #[test]
+    fn a_section_is_not_a_value_and_a_value_is_not_a_section() {
+        for (text, starts) in [
+            ("api = 3\n", "api ("),
+            ("[data_dir]\nx = 1\n", "data_dir ("),
+            ("[api.listen]\nport = 1\n", "api.listen ("),
+            ("[[sip]]\n", "sip ("),
+        ] {
+            let (_dir, path) = written("c.toml", text);
+            let error = Loaded::read(&Sources { file: Some(path), ..Sources::default() }).unwrap_err().to_string();
+            assert!(error.starts_with(starts), "{text:?}: {error}");
+            assert!(!error.contains('\n'), "{error}");
+        }
+    }
+
+    #[test]
+    fn bad_values_say_what_is_allowed() {
+        for (key, value, allowed) in [
+            ("SIP__LISTEN", "5060", "an address with a port"),
+            ("SIP__ALLOW", "10.0.0.0/33", "networks"),
+            ("MEDIA__RTP_PORTS", "30000-20000", "LO-HI"),
+            ("MEDIA__RTP_PORTS", "80-200", "1024"),
+            ("MEDIA__RTP_PORTS", "20001-20002", "pair"),
+            ("MEDIA__OPUS_COMPLEXITY", "11", "0 to 10"),
+            ("MEDIA__OPUS_BITRATE_KBPS", "0", "6 to 128"),
+            ("MEDIA__CODECS", "g729", "pcmu"),
+            ("MEDIA__CODECS", "[]", "at least one"),
+            ("MEDIA__WORKERS", "-1", "0 to"),
+            ("MEDIA__WORKERS", "many", "a whole number"),
+            ("API__METRICS", "yes", "true or false"),
+            ("SERVER__IPV4", "::1", "IPv4"),
+            ("SERVER__NAME", "", "1 to 64"),
+            ("LOG__FORMAT", "xml", "text"),
+            ("DATA_DIR", "", "a directory"),
+            ("SIP__USER_AGENT", "a\r\nb", "printable"),
+        ] {
+            let name = format!("CONCLAVE__{key}");
+            let text = read(&[(&name, value)], vec![]).unwrap_err().to_string();
+            assert!(
+                text.contains(&name) && text.contains(allowed) && text.lines().count() == 1,
+                "{key}={value}: {text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_flag_that_cannot_be_is_named_as_the_flag() {
+        let text = read(&[], vec![Flag::new("--sip-listen", "sip.listen", "nowhere")]).unwrap_err().to_string();
+        assert!(text.starts_with("sip.listen (flag --sip-listen): \"nowhere\""), "{text}");
+    }
+
+    #[test]
+    fn broken_toml_names_the_line() {
+        let (_dir, path) = written("c.toml", "[api]\nlisten = \n");
+        let sources = Sources { file: Some(path.clone()), ..Sources::default() };
+        let text = Loaded::read(&sources).unwrap_err().to_string();
+        assert!(text.starts_with(&format!("{}:2:", path.display())) && text.lines().count() == 1, "{text}");
+    }
+
+    #[test]
+    fn missing_file_is_an_error_not_a_default() {
+        let sources = Sources { file: Some("/nonexistent/conclave.toml".into()), ..Sources::default() };
+        let text = Loaded::read(&sources).unwrap_err().to_string();
+        assert!(text.contains("/nonexistent/conclave.toml"), "{text}");
+    }
+
+    #[test]
+    fn odd_ends_of_the_rtp_range_are_left_out() {
+        let config = read(&[("CONCLAVE__MEDIA__RTP_PORTS", "20001-20006")], vec![]).unwrap().config;
+        assert_eq!(config.media.rtp_ports, 20002..=20005);
+        assert_eq!(config.media.port_pairs(), 2);
+    }
+
+    #[test]
+    fn default_rtp_range_holds_the_default_participants_below_32768() {
+        let config = read(&[], vec![]).unwrap().config;
+        assert!(*config.media.rtp_ports.end() < 32_768);
+        assert!(config.media.port_pairs() >= config.server.max_participants);
+    }
+
+    #[test]
+    fn lists_come_from_the_environment_with_commas_or_as_toml() {
+        for text in ["10.0.0.0/8, 192.0.2.1", "[\"10.0.0.0/8\", \"192.0.2.1\"]"] {
+            let config = read(&[("CONCLAVE__SIP__ALLOW", text)], vec![]).unwrap().config;
+            assert_eq!(config.sip.allow, vec!["10.0.0.0/8".parse().unwrap(), "192.0.2.1/32".parse::<IpNet>().unwrap()]);
+        }
+        assert!(read(&[("CONCLAVE__SIP__ALLOW", "")], vec![]).unwrap().config.sip.allow.is_empty());
+    }
+
+    #[test]
+    fn reload_takes_the_live_keys_and_names_the_others() {
+        let old = read(&[], vec![]).unwrap();
+        let new = read(
+            &[
+                ("CONCLAVE__LOG__FILTER", "debug"),
+                ("CONCLAVE__SIP__ALLOW", "192.0.2.0/24"),
+                ("CONCLAVE__API__LISTEN", "127.0.0.1:9999"),
+            ],
+            vec![],
+        )
+        .unwrap();
+        let changes = old.changes(&new);
+        assert_eq!(changes.live, ["log.filter", "sip.allow"]);
+        assert_eq!(changes.restart, ["api.listen"]);
+        let reader = old.config.live.clone();
+        old.config.live.replace(new.config.live.limits().as_ref().clone());
+        assert_eq!(reader.limits().allow, ["192.0.2.0/24".parse::<IpNet>().unwrap()]);
+        assert_eq!(old.changes(&old), Changes::default());
+    }
+
+    #[test]
+    fn every_live_key_is_a_setting() {
+        let loaded = read(&[], vec![]).unwrap();
+        for key in live::KEYS {
+            assert!(loaded.settings.contains_key(*key), "{key}");
+        }
+    }
+}

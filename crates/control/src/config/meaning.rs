@@ -1,0 +1,201 @@
+//! From settings as written to settings as meant: each check with the words that say what is allowed.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use media::{Bitrate, CodecName};
+
+use super::{
+    ApiConfig, Config, ConfigError, DrainConfig, Limits, Live, LogConfig, MediaConfig, RawConfig, RecordingsConfig,
+    ServerConfig, Setting, SipConfig, layers,
+};
+
+const DAY_S: i64 = 86_400;
+/// More threads than this is a typing error, not a machine.
+const MAX_WORKERS: i64 = 256;
+
+/// Checks every value.
+pub(super) fn mean(raw: &RawConfig, settings: &BTreeMap<String, Setting>) -> Result<Config, ConfigError> {
+    let check = Check(settings);
+    let RawConfig { server, api, sip, media, recordings, log, drain, .. } = raw;
+
+    check.that("data_dir", !raw.data_dir.trim().is_empty(), "a directory")?;
+    let data_dir = PathBuf::from(&raw.data_dir);
+    check.that("server.name", (1..=64).contains(&server.name.chars().count()), "1 to 64 characters")?;
+    check.that(
+        "sip.user_agent",
+        (1..=128).contains(&sip.user_agent.len()) && sip.user_agent.bytes().all(|b| (0x20..0x7f).contains(&b)),
+        "1 to 128 printable ASCII characters",
+    )?;
+    check.that("sip.udp", sip.udp || sip.tcp, "true when sip.tcp is false: phones need one of the two")?;
+    check.that(
+        "log.filter",
+        !log.filter.trim().is_empty(),
+        "filter directives such as info or info,control::sip=debug",
+    )?;
+    let json = match log.format.as_str() {
+        "text" => false,
+        "json" => true,
+        _ => return Err(check.fault("log.format", "text or json")),
+    };
+
+    let server = ServerConfig {
+        name: server.name.clone(),
+        ipv4: check
+            .optional::<Ipv4Addr>("server.ipv4", &server.ipv4, "an IPv4 address, or empty")?
+            .map(|ip| ip.to_string()),
+        ipv6: check
+            .optional::<Ipv6Addr>("server.ipv6", &server.ipv6, "an IPv6 address, or empty")?
+            .map(|ip| ip.to_string()),
+        max_rooms: check.number("server.max_rooms", server.max_rooms, 0..=i64::from(i32::MAX))?,
+        max_participants: check.number("server.max_participants", server.max_participants, 0..=i64::from(i32::MAX))?,
+    };
+    let one_is_told = server.ipv4.is_some() || server.ipv6.is_some();
+    check.that("server.ipv4", one_is_told, "an IPv4 address when server.ipv6 is empty")?;
+    let limits = Limits {
+        allow: check.networks("sip.allow", &sip.allow)?,
+        invites_per_source_per_second: check.number(
+            "sip.invites_per_source_per_second",
+            sip.invites_per_source_per_second,
+            1..=100_000,
+        )?,
+        max_calls_in_setup: check.number("sip.max_calls_in_setup", sip.max_calls_in_setup, 1..=100_000)?,
+        requests_per_minute: check.number("api.requests_per_minute", api.requests_per_minute, 1..=10_000_000)?,
+        grace: Duration::from_secs(check.number("drain.grace_s", drain.grace_s, 0..=DAY_S)?),
+    };
+    let dir = match recordings.dir.as_str() {
+        "" => data_dir.join("recordings"),
+        dir => PathBuf::from(dir),
+    };
+
+    Ok(Config {
+        data_dir,
+        server,
+        api: ApiConfig {
+            listen: check.address("api.listen", &api.listen)?,
+            body_limit_bytes: check.number("api.body_limit_bytes", api.body_limit_bytes, 1024..=64 << 20)?,
+            requests_per_minute: limits.requests_per_minute,
+            metrics_listen: check.optional(
+                "api.metrics_listen",
+                &api.metrics_listen,
+                "an address with a port, such as 127.0.0.1:9100, or empty",
+            )?,
+            metrics: api.metrics,
+        },
+        sip: SipConfig {
+            listen: check.address("sip.listen", &sip.listen)?,
+            udp: sip.udp,
+            tcp: sip.tcp,
+            advertise: check
+                .optional::<IpAddr>("sip.advertise", &sip.advertise, "an IP address that phones can reach, or empty")?
+                .map(|ip| match ip.is_unspecified() || ip.is_multicast() {
+                    true => Err(check.fault("sip.advertise", "an IP address that phones can reach, or empty")),
+                    false => Ok(ip),
+                })
+                .transpose()?,
+            allow: limits.allow.clone(),
+            invites_per_source_per_second: limits.invites_per_source_per_second,
+            max_calls_in_setup: limits.max_calls_in_setup,
+            user_agent: sip.user_agent.clone(),
+        },
+        media: MediaConfig {
+            workers: match check.number("media.workers", media.workers, 0..=MAX_WORKERS)? {
+                0 => std::thread::available_parallelism().map_or(1, usize::from),
+                n => n,
+            },
+            rtp_ports: check.ports("media.rtp_ports", &media.rtp_ports)?,
+            codecs: check.codecs("media.codecs", &media.codecs)?,
+            max_talkers: check.number("media.max_talkers", media.max_talkers, 0..=1000)?,
+            // libopus takes from 6 kbit/s (RFC 6716 §2.1.1); more than 128 for one voice is wasted, and 160 would not fit a packet.
+            opus_bitrate: Bitrate::kbps(check.number("media.opus_bitrate_kbps", media.opus_bitrate_kbps, 6..=128)?),
+            opus_complexity: check.number("media.opus_complexity", media.opus_complexity, 0..=10)?,
+            // Below 60 ms the longest packets (ptime 60) could not be buffered at all.
+            playout_ceiling: Duration::from_millis(check.number(
+                "media.playout_ceiling_ms",
+                media.playout_ceiling_ms,
+                60..=400,
+            )?),
+            media_timeout: Duration::from_secs(check.number(
+                "media.media_timeout_s",
+                media.media_timeout_s,
+                5..=DAY_S,
+            )?),
+        },
+        recordings: RecordingsConfig {
+            dir,
+            private_urls: recordings.private_urls,
+            url_ttl: Duration::from_secs(check.number(
+                "recordings.url_ttl_s",
+                recordings.url_ttl_s,
+                1..=366 * DAY_S,
+            )?),
+            retention_days: check.number("recordings.retention_days", recordings.retention_days, 0..=36_500)?,
+            delete_with_room: recordings.delete_with_room,
+        },
+        log: LogConfig { json, filter: log.filter.clone() },
+        drain: DrainConfig { grace: limits.grace },
+        live: Live::new(limits),
+    })
+}
+
+/// The checks, which know where each value was written.
+struct Check<'a>(&'a BTreeMap<String, Setting>);
+
+impl Check<'_> {
+    fn fault(&self, key: &str, allowed: &str) -> ConfigError {
+        layers::fault(self.0, key, allowed)
+    }
+
+    fn that(&self, key: &str, holds: bool, allowed: &str) -> Result<(), ConfigError> {
+        if holds { Ok(()) } else { Err(self.fault(key, allowed)) }
+    }
+
+    fn number<T: TryFrom<i64>>(&self, key: &str, value: i64, range: RangeInclusive<i64>) -> Result<T, ConfigError> {
+        let allowed = || format!("{} to {}", range.start(), range.end());
+        let value = range.contains(&value).then_some(value).ok_or_else(|| self.fault(key, &allowed()))?;
+        T::try_from(value).map_err(|_| self.fault(key, &allowed()))
+    }
+
+    fn optional<T: std::str::FromStr>(&self, key: &str, text: &str, allowed: &str) -> Result<Option<T>, ConfigError> {
+        if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(|_| self.fault(key, allowed)) }
+    }
+
+    fn address(&self, key: &str, text: &str) -> Result<SocketAddr, ConfigError> {
+        text.parse().map_err(|_| self.fault(key, "an address with a port, such as 0.0.0.0:5060 or [::]:5060"))
+    }
+
+    fn networks(&self, key: &str, items: &[String]) -> Result<Vec<IpNet>, ConfigError> {
+        let network = |s: &String| s.parse().ok().or_else(|| s.parse::<IpAddr>().ok().map(IpNet::from));
+        let all: Option<Vec<IpNet>> = items.iter().map(network).collect();
+        all.ok_or_else(|| self.fault(key, "networks or addresses, such as \"10.0.0.0/8\", \"fd00::/8\", \"192.0.2.7\""))
+    }
+
+    /// Whole pairs only: RTP takes the even port, RTCP the odd one above it (RFC 3550 §11).
+    fn ports(&self, key: &str, text: &str) -> Result<RangeInclusive<u16>, ConfigError> {
+        let ends = text.split_once('-').and_then(|(lo, hi)| {
+            let (lo, hi) = (lo.trim().parse::<u16>().ok()?, hi.trim().parse::<u16>().ok()?);
+            (lo >= 1024 && lo <= hi).then_some((lo.next_multiple_of(2), hi))
+        });
+        let (lo, hi) =
+            ends.ok_or_else(|| self.fault(key, "LO-HI with 1024 <= LO <= HI <= 65535, such as 16384-32767"))?;
+        let hi = if hi % 2 == 0 { hi - 1 } else { hi };
+        self.that(key, lo < hi, "a range with at least one pair of an even port and the odd port above it")?;
+        Ok(lo..=hi)
+    }
+
+    fn codecs(&self, key: &str, items: &[String]) -> Result<Vec<CodecName>, ConfigError> {
+        let codec = |s: &String| match s.to_ascii_lowercase().as_str() {
+            "pcmu" => Some(CodecName::Pcmu),
+            "pcma" => Some(CodecName::Pcma),
+            "opus" => Some(CodecName::Opus),
+            _ => None,
+        };
+        let all: Option<Vec<CodecName>> = items.iter().map(codec).collect();
+        let all = all.filter(|all| !all.is_empty());
+        all.ok_or_else(|| self.fault(key, "at least one of opus, pcmu, pcma"))
+    }
+}

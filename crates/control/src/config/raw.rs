@@ -1,0 +1,193 @@
+//! Settings as written: the shape of the TOML file, and every default. No meaning, no checks: those are `meaning`'s.
+//!
+//! An empty string is how a setting says "not set", so that the shipped file can show every key. `config/conclave.toml`
+//! documents each of them for people; a test keeps the two equal.
+
+use serde::{Deserialize, Serialize};
+
+/// The whole file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RawConfig {
+    pub(crate) data_dir: String,
+    pub(crate) server: RawServer,
+    pub(crate) api: RawApi,
+    pub(crate) sip: RawSip,
+    pub(crate) media: RawMedia,
+    pub(crate) recordings: RawRecordings,
+    pub(crate) log: RawLog,
+    pub(crate) drain: RawDrain,
+}
+
+impl Default for RawConfig {
+    fn default() -> Self {
+        Self {
+            data_dir: "data".into(),
+            server: RawServer::default(),
+            api: RawApi::default(),
+            sip: RawSip::default(),
+            media: RawMedia::default(),
+            recordings: RawRecordings::default(),
+            log: RawLog::default(),
+            drain: RawDrain::default(),
+        }
+    }
+}
+
+/// `[server]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RawServer {
+    pub(crate) name: String,
+    pub(crate) ipv4: String,
+    pub(crate) ipv6: String,
+    pub(crate) max_rooms: i64,
+    pub(crate) max_participants: i64,
+}
+
+impl Default for RawServer {
+    fn default() -> Self {
+        Self {
+            name: "conclave".into(),
+            ipv4: "127.0.0.1".into(),
+            ipv6: String::new(),
+            max_rooms: 200,
+            max_participants: 1000,
+        }
+    }
+}
+
+/// `[api]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RawApi {
+    pub(crate) listen: String,
+    pub(crate) body_limit_bytes: i64,
+    pub(crate) requests_per_minute: i64,
+    pub(crate) metrics: bool,
+    pub(crate) metrics_listen: String,
+}
+
+impl Default for RawApi {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:8887".into(),
+            body_limit_bytes: 65_536,
+            requests_per_minute: 5000,
+            metrics: true,
+            metrics_listen: String::new(),
+        }
+    }
+}
+
+/// `[sip]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RawSip {
+    pub(crate) listen: String,
+    pub(crate) udp: bool,
+    pub(crate) tcp: bool,
+    pub(crate) advertise: String,
+    pub(crate) allow: Vec<String>,
+    pub(crate) invites_per_source_per_second: i64,
+    pub(crate) max_calls_in_setup: i64,
+    pub(crate) user_agent: String,
+}
+
+impl Default for RawSip {
+    fn default() -> Self {
+        let private = [
+            "127.0.0.0/8",
+            "10.0.0.0/8",
+            "172.16.0.0/12",
+            "192.168.0.0/16",
+            "169.254.0.0/16",
+            "::1/128",
+            "fc00::/7",
+            "fe80::/10",
+        ];
+        Self {
+            listen: "0.0.0.0:5060".into(),
+            udp: true,
+            tcp: true,
+            advertise: String::new(),
+            allow: private.map(Into::into).into(),
+            invites_per_source_per_second: 300,
+            max_calls_in_setup: 500,
+            user_agent: "Conclave".into(),
+        }
+    }
+}
+
+/// `[media]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RawMedia {
+    pub(crate) workers: i64,
+    pub(crate) rtp_ports: String,
+    pub(crate) codecs: Vec<String>,
+    pub(crate) max_talkers: i64,
+    pub(crate) opus_bitrate_kbps: i64,
+    pub(crate) opus_complexity: i64,
+    pub(crate) playout_ceiling_ms: i64,
+    pub(crate) media_timeout_s: i64,
+}
+
+impl Default for RawMedia {
+    fn default() -> Self {
+        Self {
+            workers: 0,
+            rtp_ports: "16384-32767".into(),
+            codecs: ["opus", "pcmu", "pcma"].map(Into::into).into(),
+            max_talkers: 8,
+            opus_bitrate_kbps: 96,
+            opus_complexity: 5,
+            playout_ceiling_ms: 200,
+            media_timeout_s: 60,
+        }
+    }
+}
+
+/// `[recordings]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RawRecordings {
+    pub(crate) dir: String,
+    pub(crate) private_urls: bool,
+    pub(crate) url_ttl_s: i64,
+    pub(crate) retention_days: i64,
+    pub(crate) delete_with_room: bool,
+}
+
+impl Default for RawRecordings {
+    fn default() -> Self {
+        Self { dir: String::new(), private_urls: true, url_ttl_s: 3600, retention_days: 0, delete_with_room: false }
+    }
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RawLog {
+    pub(crate) format: String,
+    pub(crate) filter: String,
+}
+
+impl Default for RawLog {
+    fn default() -> Self {
+        Self { format: "text".into(), filter: "info".into() }
+    }
+}
+
+/// `[drain]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RawDrain {
+    pub(crate) grace_s: i64,
+}
+
+impl Default for RawDrain {
+    fn default() -> Self {
+        Self { grace_s: 10 }
+    }
+}

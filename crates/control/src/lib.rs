@@ -1,0 +1,199 @@
+//! Conclave's control side: who is in which room, and everyone's way to say so. See `crates/README.md` for the map.
+//!
+//! `Server` is what the binary runs: `start` opens the store, repairs what a crash left and binds the listeners; `run`
+//! serves until it is told to stop, then drains.
+
+pub mod api;
+pub mod auth;
+pub mod config;
+pub mod error;
+pub mod events;
+pub mod ids;
+pub mod metrics;
+pub mod rooms;
+pub mod sip;
+pub mod store;
+pub mod tokens;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::Receiver;
+use media::{Engine, Event};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use api::Api;
+use config::Config;
+pub use error::Error;
+use events::EventFeed;
+use metrics::{Metrics, ProcessUsage};
+use rooms::Rooms;
+use sip::{SipHandle, SipMetrics};
+use store::Store;
+
+/// At the end: for recordings to be complete on the disk and in the store.
+const RECORDINGS_PATIENCE: Duration = Duration::from_secs(10);
+/// At the end: for open API requests.
+const REQUESTS_PATIENCE: Duration = Duration::from_secs(3);
+
+/// The control side, ready to serve.
+#[derive(Debug)]
+pub struct Server {
+    config: Config,
+    store: Store,
+    rooms: Rooms,
+    metrics: Metrics,
+    usage: Arc<ProcessUsage>,
+    api: Arc<Api>,
+    feed: EventFeed,
+    api_listener: TcpListener,
+    sip: SipHandle,
+    /// Cancelled when the calls have ended, or have to.
+    end_of_calls: CancellationToken,
+    metrics_listener: Option<TcpListener>,
+    first_admin_token: Option<String>,
+}
+
+impl Server {
+    /// Opens the store, repairs recordings, binds the listeners. Calls are taken from here on.
+    ///
+    /// # Errors
+    /// With one line that names what is in the way.
+    pub async fn start(config: Config, engine: Engine, events: Receiver<Event>) -> Result<Self, Error> {
+        let path = config.data_dir.join(Store::FILE);
+        let store = Store::open(&path).await?;
+        let server = store.built_in_server(&config.server).await?;
+        let metrics = Metrics::new(engine.clone());
+        let rooms = Rooms::open(&config, engine, store.clone(), &server, metrics.rooms.clone()).await?;
+        rooms.recover_recordings().await?;
+        let first_admin_token = auth::first_token(&store).await?;
+        let usage = Arc::new(ProcessUsage::new());
+        let api = Api::new(&config, rooms.clone(), store.clone(), metrics.clone(), Arc::clone(&usage)).await?;
+        let api_listener = bind("api.listen", config.api.listen).await?;
+        let metrics_listener = match config.api.metrics_listen.filter(|_| config.api.metrics) {
+            Some(address) => Some(bind("api.metrics_listen", address).await?),
+            None => None,
+        };
+        let feed = EventFeed::start(events).map_err(|e| Error::Broken(format!("no thread for events: {e}")))?;
+        let end_of_calls = CancellationToken::new();
+        let sip_metrics = SipMetrics::default();
+        metrics.register(|registry| sip_metrics.register(registry));
+        // Last: from here on calls come.
+        let sip = sip::serve(config.sip.clone(), config.live.clone(), rooms.clone(), sip_metrics, end_of_calls.clone())
+            .await
+            .map_err(|e| Error::Broken(e.to_string()))?;
+        Ok(Self {
+            config,
+            store,
+            rooms,
+            metrics,
+            usage,
+            api: Arc::new(api),
+            feed,
+            api_listener,
+            sip,
+            end_of_calls,
+            metrics_listener,
+            first_admin_token,
+        })
+    }
+
+    /// The admin token, when this start made it.
+    pub fn first_admin_token(&self) -> Option<&str> {
+        self.first_admin_token.as_deref()
+    }
+
+    /// Where the API listens; with port 0 in the configuration, the port that the system chose.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn api_address(&self) -> std::io::Result<SocketAddr> {
+        self.api_listener.local_addr()
+    }
+
+    /// Where signalling listens.
+    pub const fn sip(&self) -> &SipHandle {
+        &self.sip
+    }
+
+    /// All rooms.
+    pub fn rooms(&self) -> &Rooms {
+        &self.rooms
+    }
+
+    /// Serves until `shutdown` resolves, then drains: no new calls, a time for those that run, then everyone is hung up
+    /// on and every recording finished.
+    ///
+    /// # Errors
+    /// When a listener breaks for good.
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
+        let stop = CancellationToken::new();
+        let mut background = JoinSet::new();
+        let rooms = self.rooms.clone();
+        background.spawn(async move { rooms.keep_house().await });
+        let rooms = self.rooms.clone();
+        background.spawn(async move { rooms.sweep_recordings().await });
+        background.spawn(self.feed.feed(self.rooms.clone()));
+        let usage = self.usage;
+        background.spawn(async move {
+            let mut every = tokio::time::interval(ProcessUsage::EVERY);
+            loop {
+                every.tick().await;
+                usage.sample();
+            }
+        });
+
+        let mut serving = JoinSet::new();
+        let listeners = [
+            Some((self.api_listener, api::router(Arc::clone(&self.api)))),
+            self.metrics_listener.map(|listener| (listener, api::metrics_router(Arc::clone(&self.api)))),
+        ];
+        for (listener, router) in listeners.into_iter().flatten() {
+            let (metrics, stop) = (self.metrics.clone(), stop.clone());
+            serving.spawn(async move { api::serve(listener, router, &metrics, stop.cancelled_owned()).await });
+        }
+
+        let broken = tokio::select! {
+            () = shutdown => None,
+            Some(ended) = serving.join_next() => Some(ended),
+        };
+        drain(&self.rooms, self.config.live.limits().grace).await;
+        self.end_of_calls.cancel();
+        self.sip.closed().await;
+        stop.cancel();
+        let all_answered = async { while serving.join_next().await.is_some() {} };
+        if tokio::time::timeout(REQUESTS_PATIENCE, all_answered).await.is_err() {
+            tracing::info!("open API requests were cut off");
+        }
+        background.shutdown().await;
+        if let Err(error) = self.rooms.keep().await {
+            tracing::error!(%error, "what rooms hold could not be kept");
+        }
+        self.store.close().await;
+        match broken {
+            None | Some(Ok(Ok(()))) => Ok(()),
+            Some(Ok(Err(error))) => Err(Error::Broken(format!("the API's listener: {error}"))),
+            Some(Err(error)) => Err(Error::Broken(format!("the API's listener: {error}"))),
+        }
+    }
+}
+
+async fn drain(rooms: &Rooms, grace: Duration) {
+    rooms.drain();
+    tracing::info!(?grace, "draining: no new calls");
+    if tokio::time::timeout(grace, rooms.empty()).await.is_err() {
+        tracing::info!("hanging up on everyone who is still here");
+    }
+    rooms.hang_up_all();
+    if tokio::time::timeout(RECORDINGS_PATIENCE, rooms.recordings_ended()).await.is_err() {
+        tracing::error!("a recording was not finished in time; the next start repairs it");
+    }
+}
+
+async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, Error> {
+    TcpListener::bind(address).await.map_err(|e| Error::Broken(format!("{key} {address}: {e}")))
+}

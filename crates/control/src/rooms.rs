@@ -1,0 +1,524 @@
+//! The truth about people: who is in which room, mutes, locks, capacity. The only writer of it, and the one door to every
+//! room: `admit` and `join` for those who dial, `operator` for the API, `facts` for what the engine reports.
+//!
+//! Any task may call. `state` is one mutex, held for moments and never across an await; commands whose order matters are
+//! sent under it, as sending to the engine does not block. Knows no codec, no socket, no SIP message and no HTTP.
+
+mod facts;
+mod holding;
+mod operator;
+mod recording;
+mod settings;
+mod state;
+mod view;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use media::{Answer, AudioSpec, Digit, Engine, LegId, LegSettings, Reply, RoomId, RoomSpec};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+
+use crate::config::{Config, RecordingsConfig};
+use crate::error::Error;
+use crate::ids::Id;
+use crate::metrics::RoomMetrics;
+use crate::store::{self, ServerRecord, Store};
+use state::{Effect, Limits, Participant, State};
+
+pub use settings::{Control, Layout, Mode, OutboundCallerId, Policy, RoomRecord, RoomSettings};
+pub use view::{ParticipantView, RoomState, RoomStatus, ServerLoad};
+
+/// How long a dialog may take to accept an order before we go on without it.
+const ORDER_PATIENCE: Duration = Duration::from_secs(5);
+/// How long to wait before commands that met a full queue are sent again: one tick, in which a worker empties it.
+const RETRY: Duration = Duration::from_millis(20);
+
+/// Someone who dials in.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Dialled extension (user part of the Request-URI).
+    pub extension: String,
+    /// name-addr as the API shows it: `"Bob"<sip:101@host>`.
+    pub display_name: String,
+    /// User part of the caller's address.
+    pub number: String,
+    /// Where the signalling came from.
+    pub source: SocketAddr,
+    /// SIP Call-ID, for logs.
+    pub call_id: String,
+    /// How rooms tells the dialog what to do.
+    pub dialog: mpsc::Sender<DialogOrder>,
+}
+
+/// What rooms tells a dialog.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DialogOrder {
+    /// Send BYE (or the final refusal when still in setup), with this reason.
+    HangUp(HangUp),
+}
+
+/// Why we hang up; each has one text and one metric label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HangUp {
+    /// The API's `destroy` of a participant.
+    RemovedByOperator,
+    /// The API's `destroy` of a room.
+    RoomDestroyed,
+    /// No media came for the configured time.
+    MediaTimeout,
+    /// The leg or its room failed in the engine.
+    MediaFailed,
+    /// The server shuts down.
+    Draining,
+}
+
+impl HangUp {
+    /// For `Reason: SIP ;cause=200 ;text="…"` and the log.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::RemovedByOperator => "removed by an operator",
+            Self::RoomDestroyed => "the room was destroyed",
+            Self::MediaTimeout => "no media was received",
+            Self::MediaFailed => "the media session failed",
+            Self::Draining => "the server is shutting down",
+        }
+    }
+
+    /// For the metric.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::RemovedByOperator => "removed",
+            Self::RoomDestroyed => "room_destroyed",
+            Self::MediaTimeout => "media_timeout",
+            Self::MediaFailed => "media_failed",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+/// Why a caller is not let in; each has one text, one metric label.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The dialled extension is no room's.
+    #[error("no room has extension {0}")]
+    UnknownRoom(String),
+    /// An operator locked it.
+    #[error("the room is locked")]
+    RoomLocked,
+    /// It can be entered with a PIN only, and callers have no way to give one.
+    #[error("the room needs a PIN")]
+    PinNeeded,
+    /// Its capacity is used up.
+    #[error("the room is full ({0} participants)")]
+    RoomFull(u32),
+    /// A limit of the server is reached.
+    #[error("the server is full ({0})")]
+    ServerFull(&'static str),
+    /// It takes no new rooms.
+    #[error("the server is disabled")]
+    ServerDisabled,
+    /// It shuts down.
+    #[error("the server is draining")]
+    Draining,
+    /// The engine cannot take more now.
+    #[error("the media engine is overloaded: {0}")]
+    Overloaded(String),
+    /// Our environment failed.
+    #[error("{0}")]
+    Broken(String),
+}
+
+impl Refusal {
+    /// For the metric.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::UnknownRoom(_) => "unknown_room",
+            Self::RoomLocked => "room_locked",
+            Self::PinNeeded => "pin_needed",
+            Self::RoomFull(_) => "room_full",
+            Self::ServerFull(_) => "server_full",
+            Self::ServerDisabled => "server_disabled",
+            Self::Draining => "draining",
+            Self::Overloaded(_) => "overloaded",
+            Self::Broken(_) => "broken",
+        }
+    }
+}
+
+impl From<media::Error> for Refusal {
+    fn from(error: media::Error) -> Self {
+        match error {
+            media::Error::Busy(reason) => Self::Overloaded(reason.to_owned()),
+            other => Self::Broken(other.to_string()),
+        }
+    }
+}
+
+/// A seat in a room, counted; dropping it gives it back (and lets an empty room go).
+#[derive(Debug)]
+pub struct Seat {
+    /// The media room that the seat is in: where the leg is to be reserved.
+    pub room: RoomId,
+    /// Whom to give it back to; `None` once somebody sits on it.
+    owner: Option<Rooms>,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if let Some(rooms) = self.owner.take() {
+            rooms.change(|state| state.give_back(self.room));
+        }
+    }
+}
+
+/// A seated participant whose leg is in the room. Dropping it does nothing: call `Rooms::leave`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ParticipantId(pub i64);
+
+/// Why a participant left, for the log and the events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// The far end sent BYE.
+    HungUp,
+    /// The caller gave up before we had answered.
+    Cancelled,
+    /// We hung up.
+    Removed(HangUp),
+    /// The dialog broke.
+    SignallingFailed,
+}
+
+impl Left {
+    /// For the metric and the log.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::HungUp => "hung_up",
+            Self::Cancelled => "cancelled",
+            Self::Removed(why) => why.label(),
+            Self::SignallingFailed => "signalling_failed",
+        }
+    }
+}
+
+/// The handle to all rooms. Cheap to clone.
+#[derive(Clone)]
+pub struct Rooms {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    engine: Engine,
+    store: Store,
+    metrics: RoomMetrics,
+    audio: AudioSpec,
+    recordings: RecordingsConfig,
+    server: Id,
+    state: Mutex<State>,
+    /// Taken by whoever writes policies to the store, so that the last write is the last word.
+    policy_gate: tokio::sync::Mutex<()>,
+    /// Rooms have something to be kept; commands have to be sent again.
+    housekeeping: Notify,
+    seats: watch::Sender<u32>,
+    recordings_open: watch::Sender<usize>,
+}
+
+impl std::fmt::Debug for Rooms {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rooms").field("server", &self.inner.server).finish_non_exhaustive()
+    }
+}
+
+impl Rooms {
+    /// Reads all rooms from the store; nobody is in any. `server` is the row of this installation.
+    ///
+    /// # Errors
+    /// `Busy` when the database is not there.
+    pub async fn open(
+        config: &Config,
+        engine: Engine,
+        store: Store,
+        server: &ServerRecord,
+        metrics: RoomMetrics,
+    ) -> Result<Self, Error> {
+        let released = store.release_rooms(server.id).await?;
+        if released > 0 {
+            tracing::warn!(rooms = released, "the last run ended while people were in rooms");
+        }
+        let mut state = State::new(Limits::from(server));
+        for (room, epoch) in store.all_rooms().await? {
+            state.know(room.id, &room.settings, room.policy, epoch);
+        }
+        let inner = Inner {
+            engine,
+            store,
+            metrics,
+            audio: AudioSpec {
+                max_talkers: config.media.max_talkers,
+                opus_bitrate: config.media.opus_bitrate,
+                opus_complexity: config.media.opus_complexity,
+            },
+            recordings: config.recordings.clone(),
+            server: server.id,
+            state: Mutex::new(state),
+            policy_gate: tokio::sync::Mutex::new(()),
+            housekeeping: Notify::new(),
+            seats: watch::Sender::new(0),
+            recordings_open: watch::Sender::new(0),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    // -- for those who dial in -----------------------------------------------------------------------------------------
+
+    /// Finds the room, checks lock, capacity and server limits atomically, makes it active, counts the seat.
+    ///
+    /// # Errors
+    /// Why not; nothing is counted then.
+    #[expect(clippy::unused_async, reason = "finding the room's node will ask others; callers are ready for it")]
+    pub async fn admit(&self, caller: &Caller) -> Result<Seat, Refusal> {
+        let fresh = RoomId(self.inner.store.ids().next().raw().unsigned_abs());
+        let admitted = {
+            let mut state = self.state();
+            state.admit(&caller.extension, fresh).and_then(|admitted| {
+                // Under the lock: whoever finds the room active may send to it at once.
+                if admitted.opens {
+                    let spec = RoomSpec { audio: self.inner.audio.clone() };
+                    if let Err(error) = self.inner.engine.open_room(admitted.media, spec) {
+                        state.abandon(admitted.media);
+                        return Err(Refusal::from(error));
+                    }
+                }
+                self.publish(&state);
+                Ok(admitted)
+            })
+        };
+        match admitted {
+            Ok(admitted) => Ok(Seat { room: admitted.media, owner: Some(self.clone()) }),
+            Err(refusal) => {
+                self.inner.metrics.refused(refusal.label());
+                tracing::info!(
+                    call_id = caller.call_id,
+                    source = %caller.source,
+                    extension = caller.extension,
+                    reason = %refusal,
+                    "a caller is not let in"
+                );
+                Err(refusal)
+            }
+        }
+    }
+
+    /// The engine, to reserve a leg for the seat.
+    pub fn engine(&self) -> &Engine {
+        &self.inner.engine
+    }
+
+    /// The leg moves into the room; the participant is listed from now on.
+    ///
+    /// # Errors
+    /// When the room went away meanwhile, or the engine does not take the leg. The seat is given back then, as it is when
+    /// this is dropped before it is done.
+    pub async fn join(
+        &self,
+        mut seat: Seat,
+        caller: Caller,
+        leg: media::Leg,
+        answer: &Answer,
+    ) -> Result<ParticipantId, Refusal> {
+        let id = ParticipantId(self.inner.store.ids().next().raw());
+        let (leg_id, media_room) = (leg.id(), seat.room);
+        let extension = caller.extension.clone();
+        let participant = Participant::new(id, leg_id, caller, answer, store::now());
+        let (call_id, number) = (participant.call_id.clone(), participant.number.clone());
+        let (reply, joined) = oneshot::channel();
+        let joining = {
+            let mut state = self.state();
+            let muted = state.sit(media_room, participant).map_err(|gone| gone.refusal(&extension))?;
+            seat.owner = None;
+            // From here on the seat is the participant's.
+            let joining = Joining { rooms: self, id, done: false };
+            let settings = LegSettings { muted, ..LegSettings::default() };
+            let reply = Reply::new(move |outcome| drop(reply.send(outcome)));
+            // Under the lock, so that whatever is set of the leg later comes later.
+            let sent = self.inner.engine.join(media_room, leg, settings, reply);
+            self.publish(&state);
+            drop(state);
+            sent?;
+            joining
+        };
+        joined.await.map_err(|_| Refusal::Broken("the media engine did not take the leg".to_owned()))??;
+        joining.done();
+        let recorded = self.state().confirm(id);
+        self.inner.metrics.joined();
+        tracing::info!(room = extension, participant = id.0, call_id, number, leg = leg_id.0, "joined");
+        if let Some(room) = recorded {
+            let rooms = self.clone();
+            tokio::spawn(async move { rooms.record_from_the_start(room).await });
+        }
+        Ok(id)
+    }
+
+    /// The dialog ended (BYE from the far end, or our own). A participant who is gone already is passed over.
+    pub fn leave(&self, participant: ParticipantId, why: Left) {
+        let mut left = false;
+        self.change(|state| {
+            let effects = state.remove(participant, None, true);
+            left = effects.is_some();
+            effects.unwrap_or_default()
+        });
+        if left {
+            self.inner.metrics.left(why.label());
+            tracing::info!(participant = participant.0, why = why.label(), "left");
+        }
+    }
+
+    /// Media room and leg of a participant, for re-INVITEs.
+    pub fn leg_of(&self, participant: ParticipantId) -> Option<(RoomId, LegId)> {
+        self.state().leg_of(participant)
+    }
+
+    /// The far end held or resumed, or the codec changed.
+    pub fn renegotiated(&self, participant: ParticipantId, answer: &Answer) {
+        if let Some(participant) = self.state().participant_mut(participant) {
+            participant.on_hold = answer.on_hold;
+            participant.codec = answer.codec;
+        }
+    }
+
+    /// A key by INFO.
+    pub fn digit(&self, participant: ParticipantId, _digit: Digit) {
+        if self.leg_of(participant).is_some() {
+            self.inner.metrics.digit();
+            tracing::debug!(participant = participant.0, "a key was pressed");
+        }
+    }
+
+    /// True when new calls may come (not draining); for OPTIONS.
+    pub fn accepting(&self) -> bool {
+        !self.state().is_draining()
+    }
+
+    // -- for all in here -----------------------------------------------------------------------------------------------
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic under the lock is a bug that was reported; the counts in there are still the best that there are.
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One change of the truth: made and told to the engine under the lock, its slower consequences after it.
+    fn change(&self, change: impl FnOnce(&mut State) -> Vec<Effect>) {
+        let effects = {
+            let mut state = self.state();
+            let effects = change(&mut state);
+            self.settle(&mut state);
+            self.publish(&state);
+            effects
+        };
+        self.perform(effects);
+    }
+
+    /// Sends what the engine has to know of legs. What meets a full queue stays in the state and is sent again.
+    fn settle(&self, state: &mut State) {
+        while let Some((id, room, leg, muted)) = state.next_unsettled() {
+            let settings = LegSettings { muted, ..LegSettings::default() };
+            match self.inner.engine.set(room, leg, settings) {
+                // A leg that is gone needs no settings.
+                Ok(()) | Err(media::Error::Refused(_)) => {}
+                Err(error) => {
+                    tracing::debug!(%error, "settings of a leg are sent again");
+                    state.unsettle(id);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn publish(&self, state: &State) {
+        self.inner.metrics.population(state.call_count(), state.participant_count());
+        let seats = state.seat_count();
+        self.inner.seats.send_if_modified(|now| std::mem::replace(now, seats) != seats);
+        if state.needs_housekeeping() {
+            self.inner.housekeeping.notify_one();
+        }
+    }
+
+    fn perform(&self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Leave { room, leg } => self.inner.engine.leave(room, leg),
+                Effect::Close { room } => self.inner.engine.close_room(room),
+                Effect::HangUp { dialog, why } => self.hang_up(dialog, why),
+            }
+        }
+    }
+
+    fn hang_up(&self, dialog: mpsc::Sender<DialogOrder>, why: HangUp) {
+        if let Err(mpsc::error::TrySendError::Full(order)) = dialog.try_send(DialogOrder::HangUp(why)) {
+            let metrics = self.inner.metrics.clone();
+            tokio::spawn(async move {
+                if let Err(mpsc::error::SendTimeoutError::Timeout(_)) = dialog.send_timeout(order, ORDER_PATIENCE).await
+                {
+                    metrics.order_lost();
+                    tracing::warn!("a dialog did not take the order to hang up");
+                }
+            });
+        }
+    }
+}
+
+/// A participant on the way in: removed again unless it arrives.
+struct Joining<'a> {
+    rooms: &'a Rooms,
+    id: ParticipantId,
+    done: bool,
+}
+
+impl Joining<'_> {
+    fn done(mut self) {
+        self.done = true;
+    }
+}
+
+impl Drop for Joining<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            self.rooms.leave(self.id, Left::Cancelled);
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! Rooms as tests want them.
+    use super::*;
+
+    /// A room that anyone may enter.
+    pub(crate) fn settings(extension: &str) -> RoomSettings {
+        RoomSettings {
+            extension_number: extension.into(),
+            mode: Mode::Audio,
+            control: Control::Free,
+            height_px: 720,
+            width_px: 1280,
+            bitrate_kbps: 1024,
+            framerate: 15,
+            layout: Layout::Layout0,
+            subject: format!("Room {extension}"),
+            language: None,
+            capacity: 9,
+            admin_pin: None,
+            room_pin: None,
+            enable_recording: false,
+            enable_prompt: true,
+            timezone: None,
+            scheduled_start_at: None,
+            scheduled_end_at: None,
+            numbers: None,
+            internal_invitees: None,
+            external_invitees: None,
+            outbound_caller_ids: None,
+            custom_options: None,
+        }
+    }
+}

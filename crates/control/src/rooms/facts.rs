@@ -1,0 +1,122 @@
+//! What the engine reports, applied to the truth. One task calls this, in the order of the events; nothing here waits for
+//! long.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use media::{Event, LegEnd, LegId, RoomId};
+
+use super::{HangUp, Left, ParticipantId, Rooms};
+use crate::ids::Id;
+use crate::store::RecordingState;
+
+/// After lost events: how long a worker may take to say what is.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+impl Rooms {
+    /// Applies one fact.
+    pub async fn apply(&self, event: Event) {
+        match event {
+            Event::LegUp { room, leg } => tracing::debug!(room = room.0, leg = leg.0, "media arrives"),
+            Event::LegDown { room, leg, reason } => self.leg_down(room, leg, &reason),
+            Event::Talking { room, leg, talking } => {
+                if let Some(participant) = self.state().by_leg(room, leg) {
+                    participant.talking = talking;
+                }
+            }
+            Event::Dtmf { room, leg, .. } => {
+                let participant = self.state().by_leg(room, leg).map(|p| p.id.0);
+                self.inner.metrics.digit();
+                tracing::debug!(participant, "a key was pressed");
+            }
+            Event::RecordingFinished { room, recording, file } => {
+                self.recording_ended(room, recording, RecordingState::Finished, None, Some(file));
+            }
+            Event::RecordingFailed { room, recording, reason, file } => {
+                self.recording_ended(room, recording, RecordingState::Failed, Some(reason), file);
+            }
+            Event::RoomFailed { room, reason } => self.room_failed(room, &reason),
+            Event::TickOverrun { worker, late, skipped } => {
+                let suppressed = self.inner.metrics.overrun(worker, skipped);
+                if let Some(suppressed) = suppressed {
+                    tracing::warn!(worker, ?late, skipped, suppressed, "a media worker was late and skipped ticks");
+                }
+            }
+            Event::Lagged { worker } => {
+                self.inner.metrics.lagged();
+                tracing::warn!(worker, "facts from the engine were lost; asking what is");
+                self.reconcile().await;
+            }
+        }
+    }
+
+    fn leg_down(&self, room: RoomId, leg: LegId, reason: &LegEnd) {
+        let why = match reason {
+            LegEnd::MediaTimeout => HangUp::MediaTimeout,
+            LegEnd::Failed(_) => HangUp::MediaFailed,
+        };
+        let participant = self.state().by_leg(room, leg).map(|p| p.id);
+        if let Some(participant) = participant {
+            self.media_ended(participant, why);
+        }
+    }
+
+    /// The engine has dropped the leg already.
+    fn media_ended(&self, participant: ParticipantId, why: HangUp) {
+        let mut left = false;
+        self.change(|state| {
+            let effects = state.remove(participant, Some(why), false);
+            left = effects.is_some();
+            effects.unwrap_or_default()
+        });
+        if left {
+            self.inner.metrics.left(Left::Removed(why).label());
+            tracing::warn!(participant = participant.0, why = why.label(), "left");
+        }
+    }
+
+    fn room_failed(&self, media: RoomId, reason: &str) {
+        let mut hung_up = 0;
+        self.change(|state| {
+            let Some(room) = state.room_of_media(media) else { return Vec::new() };
+            hung_up = state.room(room).map_or(0, |known| known.participants().len());
+            state.clear(room, HangUp::MediaFailed)
+        });
+        for _ in 0..hung_up {
+            self.inner.metrics.left(Left::Removed(HangUp::MediaFailed).label());
+        }
+        tracing::error!(room = media.0, reason, participants = hung_up, "a room failed in the engine");
+    }
+
+    /// One snapshot of each active room: who is gone is hung up on, who talks is known again.
+    async fn reconcile(&self) {
+        let rooms: Vec<(RoomId, Vec<(ParticipantId, LegId)>)> = {
+            let state = self.state();
+            let active: Vec<Id> = state.active().collect();
+            let calls = active.iter().filter_map(|id| state.room(*id)?.call.as_ref());
+            // Only whom the engine had before it was asked: others may be in its queue behind the question.
+            let present = |call: &super::state::Call| {
+                call.participants.iter().filter(|p| p.confirmed).map(|p| (p.id, p.leg)).collect()
+            };
+            calls.map(|call| (call.media, present(call))).collect()
+        };
+        for (media, present) in rooms {
+            match self.snapshot(media, PATIENCE).await {
+                Ok(snapshot) => {
+                    let talking: HashMap<LegId, bool> = snapshot.legs.iter().map(|l| (l.leg, l.talking)).collect();
+                    for (participant, leg) in present {
+                        let Some(talking) = talking.get(&leg) else {
+                            self.media_ended(participant, HangUp::MediaFailed);
+                            continue;
+                        };
+                        if let Some(participant) = self.state().participant_mut(participant) {
+                            participant.talking = *talking;
+                        }
+                    }
+                }
+                Err(media::Error::Refused(_)) => self.room_failed(media, "the engine does not have it any more"),
+                Err(error) => tracing::error!(room = media.0, %error, "a room cannot be compared with the engine"),
+            }
+        }
+    }
+}

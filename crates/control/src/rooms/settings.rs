@@ -1,0 +1,186 @@
+//! What a room is set to be: the fields that the API creates and updates, in domain types. Pure values; knows neither
+//! JSON nor SQL.
+
+use jiff::Timestamp;
+
+use crate::ids::Id;
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($(#[$variant_doc])* $variant),+ }
+
+        impl $name {
+            /// Every word, in order.
+            pub const WORDS: &'static [&'static str] = &[$($word),+];
+            /// As the API and the database spell it.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+            /// From its word.
+            pub fn parse(word: &str) -> Option<Self> {
+                match word { $($word => Some(Self::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+
+words! {
+    /// Sound only, or pictures too.
+    Mode {
+        /// Sound only.
+        Audio = "AUDIO",
+        /// Sound and one composed picture.
+        Video = "VIDEO",
+    }
+}
+
+words! {
+    /// Who may speak.
+    Control {
+        /// Everyone.
+        Free = "FREE",
+        /// Led by a chairman.
+        Master = "MASTER",
+    }
+}
+
+words! {
+    /// How participants are placed in the picture.
+    Layout {
+        /// As many tiles as there are participants, at most nine.
+        Layout0 = "LAYOUT0",
+        /// One.
+        Layout1 = "LAYOUT1",
+        /// Two.
+        Layout2 = "LAYOUT2",
+        /// Three.
+        Layout3 = "LAYOUT3",
+        /// Four.
+        Layout4 = "LAYOUT4",
+        /// Five.
+        Layout5 = "LAYOUT5",
+        /// Six.
+        Layout6 = "LAYOUT6",
+        /// Seven.
+        Layout7 = "LAYOUT7",
+        /// Eight.
+        Layout8 = "LAYOUT8",
+        /// Nine.
+        Layout9 = "LAYOUT9",
+    }
+}
+
+impl Layout {
+    /// Participants that it can show.
+    pub const fn tiles(self) -> usize {
+        match self {
+            Self::Layout0 | Self::Layout9 => 9,
+            Self::Layout1 => 1,
+            Self::Layout2 => 2,
+            Self::Layout3 => 3,
+            Self::Layout4 => 4,
+            Self::Layout5 => 5,
+            Self::Layout6 => 6,
+            Self::Layout7 => 7,
+            Self::Layout8 => 8,
+        }
+    }
+}
+
+/// A number that calls out of the room show.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct OutboundCallerId {
+    /// The trunk's id, as the API was given it.
+    pub provider_id: String,
+    /// What the callee sees.
+    pub caller_id: String,
+    /// For people.
+    pub description: Option<String>,
+}
+
+/// Everything that can be set of a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomSettings {
+    /// What is dialled: 3–64 digits.
+    pub extension_number: String,
+    /// Sound, or sound and picture.
+    pub mode: Mode,
+    /// Who may speak.
+    pub control: Control,
+    /// Even pixels.
+    pub height_px: u32,
+    /// Even pixels.
+    pub width_px: u32,
+    /// Of the picture.
+    pub bitrate_kbps: u32,
+    /// Pictures a second.
+    pub framerate: u32,
+    /// Of the picture.
+    pub layout: Layout,
+    /// For people.
+    pub subject: String,
+    /// BCP 47.
+    pub language: Option<String>,
+    /// Participants at once.
+    pub capacity: u32,
+    /// Makes one chairman.
+    pub admin_pin: Option<String>,
+    /// Lets one in.
+    pub room_pin: Option<String>,
+    /// Recording starts with the first participant.
+    pub enable_recording: bool,
+    /// The voice menu.
+    pub enable_prompt: bool,
+    /// IANA name.
+    pub timezone: Option<String>,
+    /// When the meeting begins.
+    pub scheduled_start_at: Option<Timestamp>,
+    /// When it ends.
+    pub scheduled_end_at: Option<Timestamp>,
+    /// Dial-in numbers, for people.
+    pub numbers: Option<String>,
+    /// Ids, kept and returned.
+    pub internal_invitees: Option<Vec<String>>,
+    /// Mail addresses, separated by `;`.
+    pub external_invitees: Option<String>,
+    /// Numbers that calls out of the room show.
+    pub outbound_caller_ids: Option<Vec<OutboundCallerId>>,
+    /// A JSON object as text.
+    pub custom_options: Option<String>,
+}
+
+impl RoomSettings {
+    /// Participants that its picture can show; a room without one has no tiles.
+    pub const fn tiles(&self) -> usize {
+        match self.mode {
+            Mode::Audio => 0,
+            Mode::Video => self.layout.tiles(),
+        }
+    }
+}
+
+/// A room as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomRecord {
+    /// Which room.
+    pub id: Id,
+    /// What it is set to be.
+    pub settings: RoomSettings,
+    /// What a browser joins with.
+    pub token: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// What holds for its present or next call.
+    pub policy: Policy,
+}
+
+/// What an operator set for the present or the next call of a room; cleared when the room empties.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// Nobody new comes in.
+    pub locked: bool,
+    /// Everyone but the chairman is muted, late joiners too.
+    pub muted: bool,
+}

@@ -1,0 +1,511 @@
+//! Who is where, as plain data: no lock, no clock, no engine, no await. Each change says which slower consequences it has
+//! (`Effect`); settings of legs that have to be sent are remembered here until they were. Called under `Rooms`' mutex.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use media::{Answer, CodecName, LegId, RoomId};
+use tokio::sync::mpsc;
+
+use super::view::LatestSnapshot;
+use super::{Caller, DialogOrder, HangUp, ParticipantId, Policy, Refusal, RoomSettings};
+use crate::ids::Id;
+use crate::store::{Holding, ServerRecord};
+
+/// What the server's row allows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) enabled: bool,
+    pub(super) max_rooms: u32,
+    pub(super) max_participants: u32,
+}
+
+impl From<&ServerRecord> for Limits {
+    fn from(server: &ServerRecord) -> Self {
+        Self { enabled: server.enabled, max_rooms: server.max_rooms, max_participants: server.max_participants }
+    }
+}
+
+/// What is to be done outside of the lock, in this order.
+#[derive(Debug)]
+pub(super) enum Effect {
+    Leave { room: RoomId, leg: LegId },
+    Close { room: RoomId },
+    HangUp { dialog: mpsc::Sender<DialogOrder>, why: HangUp },
+}
+
+/// Somebody in a room.
+#[derive(Debug)]
+pub(super) struct Participant {
+    pub(super) id: ParticipantId,
+    pub(super) leg: LegId,
+    pub(super) display_name: String,
+    pub(super) number: String,
+    pub(super) call_id: String,
+    pub(super) joined_at: Timestamp,
+    pub(super) muted: bool,
+    pub(super) chairman: bool,
+    pub(super) talking: bool,
+    pub(super) on_hold: bool,
+    pub(super) codec: CodecName,
+    /// The engine has taken the leg.
+    pub(super) confirmed: bool,
+    dialog: mpsc::Sender<DialogOrder>,
+}
+
+impl Participant {
+    pub(super) fn new(id: ParticipantId, leg: LegId, caller: Caller, answer: &Answer, now: Timestamp) -> Self {
+        Self {
+            id,
+            leg,
+            display_name: caller.display_name,
+            number: caller.number,
+            call_id: caller.call_id,
+            joined_at: now,
+            muted: false,
+            chairman: false,
+            talking: false,
+            on_hold: answer.on_hold,
+            codec: answer.codec,
+            confirmed: false,
+            dialog: caller.dialog,
+        }
+    }
+}
+
+/// What is going on in an active room.
+#[derive(Debug)]
+pub(super) struct Call {
+    /// The room on the media side: another one for each call, so that facts of an old call meet nobody.
+    pub(super) media: RoomId,
+    /// Participants and those on their way in.
+    pub(super) seats: u32,
+    pub(super) participants: Vec<Participant>,
+    /// When the first participant came; `None` while nobody has.
+    pub(super) started_at: Option<Timestamp>,
+    pub(super) recording: Option<Id>,
+    /// Taken by whoever starts or stops the recording.
+    pub(super) recording_gate: Arc<tokio::sync::Mutex<()>>,
+    pub(super) snapshot: LatestSnapshot,
+}
+
+/// A room, as much of it as admission needs. 10,000 of them are a few megabytes and nothing else.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) extension: Box<str>,
+    pub(super) capacity: u32,
+    pub(super) tiles: usize,
+    pub(super) needs_pin: bool,
+    pub(super) enable_recording: bool,
+    pub(super) policy: Policy,
+    pub(super) epoch: i64,
+    pub(super) call: Option<Box<Call>>,
+}
+
+impl Known {
+    pub(super) fn participants(&self) -> &[Participant] {
+        self.call.as_ref().map_or(&[], |call| &call.participants)
+    }
+}
+
+/// A seat that was counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Admitted {
+    pub(super) media: RoomId,
+    /// The engine has to open the room.
+    pub(super) opens: bool,
+}
+
+/// Why nobody can sit down any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gone {
+    Room,
+    Server,
+}
+
+impl Gone {
+    pub(super) fn refusal(self, extension: &str) -> Refusal {
+        match self {
+            Self::Room => Refusal::UnknownRoom(extension.to_owned()),
+            Self::Server => Refusal::Draining,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    limits: Limits,
+    /// No new calls.
+    draining: bool,
+    /// Not even those that were admitted.
+    closed: bool,
+    rooms: HashMap<Id, Known>,
+    by_extension: HashMap<Box<str>, Id>,
+    by_media: HashMap<RoomId, Id>,
+    by_participant: HashMap<ParticipantId, Id>,
+    seats: u32,
+    /// Rooms whose policy or owner the store does not know yet.
+    unkept: HashSet<Id>,
+    /// Participants whose settings the engine does not know yet.
+    unsettled: HashSet<ParticipantId>,
+}
+
+impl State {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            draining: false,
+            closed: false,
+            rooms: HashMap::new(),
+            by_extension: HashMap::new(),
+            by_media: HashMap::new(),
+            by_participant: HashMap::new(),
+            seats: 0,
+            unkept: HashSet::new(),
+            unsettled: HashSet::new(),
+        }
+    }
+
+    // -- rooms ---------------------------------------------------------------------------------------------------------
+
+    pub(super) fn know(&mut self, id: Id, settings: &RoomSettings, policy: Policy, epoch: i64) {
+        self.by_extension.insert(settings.extension_number.as_str().into(), id);
+        let mut room = Known {
+            extension: settings.extension_number.as_str().into(),
+            capacity: 0,
+            tiles: 0,
+            needs_pin: false,
+            enable_recording: settings.enable_recording,
+            policy,
+            epoch,
+            call: None,
+        };
+        room.take(settings);
+        self.rooms.insert(id, room);
+    }
+
+    /// New settings of a room, for those who come from now on.
+    pub(super) fn update(&mut self, id: Id, settings: &RoomSettings) {
+        if let Some(room) = self.rooms.get_mut(&id) {
+            room.take(settings);
+        }
+    }
+
+    /// Forgets the room and hangs up on everyone in it.
+    pub(super) fn forget(&mut self, id: Id) -> Vec<Effect> {
+        let effects = self.clear(id, HangUp::RoomDestroyed);
+        if let Some(room) = self.rooms.remove(&id) {
+            self.by_extension.remove(&room.extension);
+        }
+        self.unkept.remove(&id);
+        effects
+    }
+
+    /// Ends the room's call: everyone is hung up on, their seats are free.
+    pub(super) fn clear(&mut self, id: Id, why: HangUp) -> Vec<Effect> {
+        let Some(call) = self.rooms.get_mut(&id).and_then(|room| room.call.as_mut()) else { return Vec::new() };
+        let mut effects: Vec<Effect> = Vec::with_capacity(call.participants.len() + 1);
+        for participant in call.participants.drain(..) {
+            self.by_participant.remove(&participant.id);
+            self.unsettled.remove(&participant.id);
+            effects.push(Effect::HangUp { dialog: participant.dialog, why });
+        }
+        self.seats = self.seats.saturating_sub(std::mem::take(&mut call.seats));
+        effects.extend(self.end_call(id));
+        effects
+    }
+
+    pub(super) fn room(&self, id: Id) -> Option<&Known> {
+        self.rooms.get(&id)
+    }
+
+    pub(super) fn room_of_media(&self, media: RoomId) -> Option<Id> {
+        self.by_media.get(&media).copied()
+    }
+
+    pub(super) fn call_mut(&mut self, id: Id) -> Option<&mut Call> {
+        self.rooms.get_mut(&id)?.call.as_deref_mut()
+    }
+
+    /// Rooms that are active.
+    pub(super) fn active(&self) -> impl Iterator<Item = Id> {
+        self.by_media.values().copied()
+    }
+
+    // -- seats ---------------------------------------------------------------------------------------------------------
+
+    /// Counts a seat in the room of this extension. `fresh` names the call if it begins one.
+    pub(super) fn admit(&mut self, extension: &str, fresh: RoomId) -> Result<Admitted, Refusal> {
+        if self.draining {
+            return Err(Refusal::Draining);
+        }
+        let unknown = || Refusal::UnknownRoom(extension.chars().take(64).collect());
+        let id = *self.by_extension.get(extension).ok_or_else(unknown)?;
+        let room = self.rooms.get_mut(&id).ok_or_else(unknown)?;
+        if room.policy.locked {
+            return Err(Refusal::RoomLocked);
+        }
+        if room.needs_pin {
+            return Err(Refusal::PinNeeded);
+        }
+        if room.call.as_ref().is_some_and(|call| call.seats >= room.capacity) {
+            return Err(Refusal::RoomFull(room.capacity));
+        }
+        if self.seats >= self.limits.max_participants {
+            return Err(Refusal::ServerFull("its limit of participants is reached"));
+        }
+        if let Some(call) = &mut room.call {
+            call.seats += 1;
+            self.seats += 1;
+            return Ok(Admitted { media: call.media, opens: false });
+        }
+        if !self.limits.enabled {
+            return Err(Refusal::ServerDisabled);
+        }
+        if self.by_media.len() >= self.limits.max_rooms as usize {
+            return Err(Refusal::ServerFull("its limit of rooms is reached"));
+        }
+        room.epoch += 1;
+        room.call = Some(Box::new(Call {
+            media: fresh,
+            seats: 1,
+            participants: Vec::new(),
+            started_at: None,
+            recording: None,
+            recording_gate: Arc::default(),
+            snapshot: LatestSnapshot::default(),
+        }));
+        self.seats += 1;
+        self.by_media.insert(fresh, id);
+        self.unkept.insert(id);
+        Ok(Admitted { media: fresh, opens: true })
+    }
+
+    /// A seat that nobody sat down on. One whose call has ended was given back with it.
+    pub(super) fn give_back(&mut self, media: RoomId) -> Vec<Effect> {
+        let Some(id) = self.room_of_media(media) else { return Vec::new() };
+        self.vacate(id)
+    }
+
+    /// The engine did not open the room of a call that has just begun.
+    pub(super) fn abandon(&mut self, media: RoomId) {
+        drop(self.give_back(media));
+    }
+
+    fn vacate(&mut self, id: Id) -> Vec<Effect> {
+        let Some(call) = self.call_mut(id) else { return Vec::new() };
+        call.seats = call.seats.saturating_sub(1);
+        let is_empty = call.seats == 0;
+        self.seats = self.seats.saturating_sub(1);
+        if is_empty { self.end_call(id).into_iter().collect() } else { Vec::new() }
+    }
+
+    fn end_call(&mut self, id: Id) -> Option<Effect> {
+        let room = self.rooms.get_mut(&id)?;
+        let call = room.call.take()?;
+        self.by_media.remove(&call.media);
+        // A call that nobody came to was none: what was set for the next one still is.
+        if call.started_at.is_some() {
+            room.policy = Policy::default();
+        }
+        self.unkept.insert(id);
+        Some(Effect::Close { room: call.media })
+    }
+
+    // -- participants --------------------------------------------------------------------------------------------------
+
+    /// Turns a counted seat into a participant; says whether it is muted.
+    pub(super) fn sit(&mut self, media: RoomId, mut participant: Participant) -> Result<bool, Gone> {
+        if self.closed {
+            return Err(Gone::Server);
+        }
+        let id = self.room_of_media(media).ok_or(Gone::Room)?;
+        let room = self.rooms.get_mut(&id).ok_or(Gone::Room)?;
+        let call = room.call.as_mut().ok_or(Gone::Room)?;
+        let muted = room.policy.muted;
+        participant.muted = muted;
+        call.started_at.get_or_insert(participant.joined_at);
+        self.by_participant.insert(participant.id, id);
+        call.participants.push(participant);
+        Ok(muted)
+    }
+
+    /// The engine has the leg. Gives the room if its recording is to begin now.
+    pub(super) fn confirm(&mut self, participant: ParticipantId) -> Option<Id> {
+        let id = *self.by_participant.get(&participant)?;
+        self.participant_mut(participant)?.confirmed = true;
+        let room = self.rooms.get(&id)?;
+        let is_first = room.participants().iter().filter(|p| p.confirmed).count() == 1;
+        (room.enable_recording && is_first).then_some(id)
+    }
+
+    /// Takes a participant out. `hang_up` orders the dialog to end; `has_leg` says that the engine still has the leg.
+    pub(super) fn remove(
+        &mut self,
+        participant: ParticipantId,
+        hang_up: Option<HangUp>,
+        has_leg: bool,
+    ) -> Option<Vec<Effect>> {
+        let id = self.by_participant.remove(&participant)?;
+        self.unsettled.remove(&participant);
+        let call = self.call_mut(id)?;
+        let at = call.participants.iter().position(|p| p.id == participant)?;
+        let gone = call.participants.remove(at);
+        let mut effects = Vec::with_capacity(3);
+        if has_leg {
+            effects.push(Effect::Leave { room: call.media, leg: gone.leg });
+        }
+        if let Some(why) = hang_up {
+            effects.push(Effect::HangUp { dialog: gone.dialog, why });
+        }
+        effects.extend(self.vacate(id));
+        Some(effects)
+    }
+
+    pub(super) fn participant_mut(&mut self, participant: ParticipantId) -> Option<&mut Participant> {
+        let id = *self.by_participant.get(&participant)?;
+        self.call_mut(id)?.participants.iter_mut().find(|p| p.id == participant)
+    }
+
+    /// Whose leg this is.
+    pub(super) fn by_leg(&mut self, media: RoomId, leg: LegId) -> Option<&mut Participant> {
+        let id = self.room_of_media(media)?;
+        self.call_mut(id)?.participants.iter_mut().find(|p| p.leg == leg)
+    }
+
+    pub(super) fn leg_of(&self, participant: ParticipantId) -> Option<(RoomId, LegId)> {
+        let call = self.rooms.get(self.by_participant.get(&participant)?)?.call.as_ref()?;
+        let participant = call.participants.iter().find(|p| p.id == participant)?;
+        Some((call.media, participant.leg))
+    }
+
+    /// True when the participant is in this room.
+    pub(super) fn is_in(&self, participant: ParticipantId, room: Id) -> bool {
+        self.by_participant.get(&participant) == Some(&room)
+    }
+
+    pub(super) fn mute(&mut self, participant: ParticipantId, muted: bool) {
+        if let Some(found) = self.participant_mut(participant)
+            && std::mem::replace(&mut found.muted, muted) != muted
+        {
+            self.unsettled.insert(participant);
+        }
+    }
+
+    /// Room mute is a policy: it reaches everyone but the chairman now, and those who come later.
+    pub(super) fn mute_room(&mut self, id: Id, muted: bool) {
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        room.policy.muted = muted;
+        for participant in room.call.iter_mut().flat_map(|call| call.participants.iter_mut()) {
+            let muted = muted && !participant.chairman;
+            if std::mem::replace(&mut participant.muted, muted) != muted {
+                self.unsettled.insert(participant.id);
+            }
+        }
+    }
+
+    pub(super) fn lock_room(&mut self, id: Id, locked: bool) {
+        if let Some(room) = self.rooms.get_mut(&id) {
+            room.policy.locked = locked;
+        }
+    }
+
+    // -- the server ----------------------------------------------------------------------------------------------------
+
+    pub(super) fn limit(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining
+    }
+
+    /// No new calls from now on.
+    pub(super) fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// Hangs up on everyone; whoever was admitted does not get in any more.
+    pub(super) fn close(&mut self) -> Vec<Effect> {
+        self.draining = true;
+        self.closed = true;
+        let active: Vec<Id> = self.active().collect();
+        active.into_iter().flat_map(|id| self.clear(id, HangUp::Draining)).collect()
+    }
+
+    /// A call could begin now.
+    pub(super) fn has_room(&self) -> bool {
+        self.limits.enabled
+            && !self.draining
+            && self.by_media.len() < self.limits.max_rooms as usize
+            && self.seats < self.limits.max_participants
+    }
+
+    pub(super) fn seat_count(&self) -> u32 {
+        self.seats
+    }
+
+    pub(super) fn call_count(&self) -> usize {
+        self.by_media.len()
+    }
+
+    pub(super) fn participant_count(&self) -> usize {
+        self.by_participant.len()
+    }
+
+    // -- what others have to be told -----------------------------------------------------------------------------------
+
+    pub(super) fn next_unsettled(&mut self) -> Option<(ParticipantId, RoomId, LegId, bool)> {
+        loop {
+            let id = *self.unsettled.iter().next()?;
+            self.unsettled.remove(&id);
+            let leg = self.leg_of(id);
+            if let (Some((room, leg)), Some(participant)) = (leg, self.participant_mut(id)) {
+                return Some((id, room, leg, participant.muted));
+            }
+        }
+    }
+
+    pub(super) fn unsettle(&mut self, participant: ParticipantId) {
+        self.unsettled.insert(participant);
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        self.unsettled.is_empty()
+    }
+
+    pub(super) fn needs_housekeeping(&self) -> bool {
+        !self.unsettled.is_empty() || !self.unkept.is_empty()
+    }
+
+    /// What the store has to be told of rooms; given once, so give it back with `keep_again` if it could not be.
+    pub(super) fn take_unkept(&mut self, server: Id) -> Vec<Holding> {
+        let rooms = &self.rooms;
+        self.unkept.drain().filter_map(|id| rooms.get(&id).map(|room| holding(id, room, server))).collect()
+    }
+
+    pub(super) fn keep_again(&mut self, holdings: &[Holding]) {
+        self.unkept.extend(holdings.iter().map(|h| h.room));
+    }
+
+    /// As the store would be told of it.
+    pub(super) fn holding(&self, id: Id, server: Id) -> Option<Holding> {
+        self.rooms.get(&id).map(|room| holding(id, room, server))
+    }
+}
+
+fn holding(id: Id, room: &Known, server: Id) -> Holding {
+    Holding { room: id, policy: room.policy, owner: room.call.as_ref().map(|_| server), epoch: room.epoch }
+}
+
+impl Known {
+    fn take(&mut self, settings: &RoomSettings) {
+        self.capacity = settings.capacity;
+        self.tiles = settings.tiles();
+        self.needs_pin = settings.room_pin.is_some();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,108 @@
+//! What signalling counts. Labels are fixed words: nothing a caller sends becomes one. Written from every task, read by
+//! the metrics page.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// INVITE to final answer, in seconds.
+const SETUP_BUCKETS: [f64; 10] = [0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.5, 1.0, 2.0, 5.0];
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    method: &'static str,
+    transport: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+/// Counters and gauges of the SIP layer. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct SipMetrics {
+    requests: Family<RequestLabels, Counter>,
+    refused: Family<ReasonLabel, Counter>,
+    dropped: Family<ReasonLabel, Counter>,
+    ended: Family<ReasonLabel, Counter>,
+    answered: Counter,
+    panics: Counter,
+    pub(super) dialogs: Gauge,
+    pub(super) tcp_connections: Gauge,
+    setup: Histogram,
+}
+
+impl Default for SipMetrics {
+    fn default() -> Self {
+        Self {
+            requests: Family::default(),
+            refused: Family::default(),
+            dropped: Family::default(),
+            ended: Family::default(),
+            answered: Counter::default(),
+            panics: Counter::default(),
+            dialogs: Gauge::default(),
+            tcp_connections: Gauge::default(),
+            setup: Histogram::new(SETUP_BUCKETS),
+        }
+    }
+}
+
+impl SipMetrics {
+    /// Adds everything to `registry`, names beginning with `sip_`.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register("sip_requests", "SIP requests read, by method and transport", self.requests.clone());
+        registry.register("sip_refused", "SIP requests refused, by reason", self.refused.clone());
+        registry.register("sip_dropped", "SIP messages dropped unanswered, by reason", self.dropped.clone());
+        registry.register("sip_calls_ended", "Answered calls that ended, by reason", self.ended.clone());
+        registry.register("sip_calls_answered", "Calls answered with 200", self.answered.clone());
+        registry.register("sip_panics", "Panics caught in call or receive tasks", self.panics.clone());
+        registry.register("sip_dialogs", "Dialogs, in setup or established", self.dialogs.clone());
+        registry.register("sip_tcp_connections", "Open SIP TCP connections", self.tcp_connections.clone());
+        registry.register("sip_setup_seconds", "INVITE received to final answer", self.setup.clone());
+    }
+
+    pub(super) fn request(&self, method: &'static str, transport: &'static str) {
+        self.requests.get_or_create(&RequestLabels { method, transport }).inc();
+    }
+
+    pub(super) fn refused(&self, reason: &'static str) {
+        self.refused.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    pub(super) fn dropped(&self, reason: &'static str) {
+        self.dropped.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    pub(super) fn ended(&self, reason: &'static str) {
+        self.ended.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    pub(super) fn answered(&self, setup: std::time::Duration) {
+        self.answered.inc();
+        self.setup.observe(setup.as_secs_f64());
+    }
+
+    pub(super) fn panicked(&self) {
+        self.panics.inc();
+    }
+
+    #[cfg(test)]
+    pub(super) fn dropped_count(&self, reason: &'static str) -> u64 {
+        self.dropped.get_or_create(&ReasonLabel { reason }).get()
+    }
+
+    #[cfg(test)]
+    pub(super) fn refused_count(&self, reason: &'static str) -> u64 {
+        self.refused.get_or_create(&ReasonLabel { reason }).get()
+    }
+
+    #[cfg(test)]
+    pub(super) fn panic_count(&self) -> u64 {
+        self.panics.get()
+    }
+}

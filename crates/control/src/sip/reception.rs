@@ -1,0 +1,339 @@
+//! Where calls meet rooms: admits a call, reserves and joins its leg, passes on what either side wants, and sees that
+//! both ends know when it is over. One task per call; a panic in it ends that call alone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use media::{Answer, ReserveAt};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::call::{Call, Happening};
+use super::ingress::Stack;
+use super::rejection::Rejection;
+use crate::rooms::{Caller, DialogOrder, HangUp, Left, ParticipantId, Rooms, Seat};
+
+/// Longest that rooms or the engine may take for one decision.
+const DECISION_TIME: Duration = Duration::from_secs(10);
+/// Orders waiting for a call: there is one that matters.
+const ORDERS: usize = 4;
+
+/// Takes calls until the sender is gone and the last one ended. `hang_up_all` ends them.
+pub(super) async fn run(
+    stack: Arc<Stack>,
+    rooms: Rooms,
+    mut calls: mpsc::Receiver<Call>,
+    hang_up_all: CancellationToken,
+) {
+    let mut tasks = JoinSet::new();
+    loop {
+        tokio::select! {
+            call = calls.recv() => match call {
+                Some(call) => {
+                    let visit = Visit { rooms: rooms.clone(), hang_up_all: hang_up_all.clone() };
+                    // Boxed: the set-up path is large, and it is long gone while the call goes on.
+                    tasks.spawn(Box::pin(visit.take(call)));
+                }
+                None => break,
+            },
+            Some(ended) = tasks.join_next() => note(&stack, &ended),
+        }
+    }
+    while let Some(ended) = tasks.join_next().await {
+        note(&stack, &ended);
+    }
+}
+
+fn note(stack: &Stack, ended: &Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        warn!(%error, "a call task panicked; the call is closed");
+        stack.metrics.panicked();
+    }
+}
+
+/// What a call's task has beside the call.
+struct Visit {
+    rooms: Rooms,
+    hang_up_all: CancellationToken,
+}
+
+/// The participant is in the room until this is dropped.
+struct Present {
+    rooms: Rooms,
+    id: ParticipantId,
+    why: Left,
+}
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        self.rooms.leave(self.id, self.why);
+    }
+}
+
+/// How a call that was answered ends.
+enum End {
+    TheyHungUp,
+    WeHangUp { cause: u16, text: String, label: &'static str, left: Left },
+}
+
+impl End {
+    fn ordered(why: HangUp) -> Self {
+        Self::WeHangUp { cause: 200, text: why.text().to_owned(), label: why.label(), left: Left::Removed(why) }
+    }
+
+    fn failed(cause: u16, text: impl Into<String>, label: &'static str) -> Self {
+        Self::WeHangUp { cause, text: text.into(), label, left: Left::SignallingFailed }
+    }
+}
+
+/// What stops a call before it is answered.
+enum Stop {
+    Rejected(Rejection),
+    Cancelled,
+}
+
+impl From<Rejection> for Stop {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
+    }
+}
+
+impl Visit {
+    async fn take(self, mut call: Call) {
+        let (dialog, mut orders) = mpsc::channel(ORDERS);
+        let wanted = &call.wanted;
+        let caller = Caller {
+            extension: wanted.extension.clone(),
+            display_name: wanted.caller.display.clone(),
+            number: wanted.caller.number.clone(),
+            source: wanted.source,
+            call_id: wanted.call_id.clone(),
+            dialog,
+        };
+        let seated = self.until_stopped(&mut call, &mut orders, self.rooms.admit(&caller)).await;
+        let seat = match seated {
+            Ok(Ok(seat)) => seat,
+            Ok(Err(refusal)) => return call.refuse(&refusal.into()),
+            Err(stop) => return refuse(call, stop),
+        };
+        match call.wanted.offer.take() {
+            Some(offer) => self.answer(call, orders, caller, seat, &offer).await,
+            None => self.offer(call, orders, caller, seat).await,
+        }
+    }
+
+    /// An INVITE with an offer: the leg joins, then 200 carries the answer.
+    async fn answer(
+        &self,
+        mut call: Call,
+        mut orders: mpsc::Receiver<DialogOrder>,
+        caller: Caller,
+        seat: Seat,
+        offer: &str,
+    ) {
+        let source = caller.source.ip();
+        let leg = self.reserve(&call, &seat).and_then(|r| media::answer(offer, r, source).map_err(Rejection::from));
+        let (leg, answer) = match leg {
+            Ok(leg) => leg,
+            Err(rejection) => return call.refuse(&rejection),
+        };
+        // Joining is not broken off: the participant would be listed and nobody would know.
+        let present = match self.join(seat, caller, leg, &answer).await {
+            Ok(present) => present,
+            Err(rejection) => return call.refuse(&rejection),
+        };
+        if let Some(stop) = self.stopped_meanwhile(&mut call, &mut orders).await {
+            let mut present = present;
+            if let Stop::Cancelled = stop {
+                present.why = Left::Cancelled;
+            }
+            drop(present);
+            return refuse(call, stop);
+        }
+        call.accept(answer.sdp, false);
+        self.converse(call, orders, present).await;
+    }
+
+    /// An INVITE without an offer: 200 carries ours, and the leg joins with the answer in the ACK.
+    async fn offer(&self, mut call: Call, mut orders: mpsc::Receiver<DialogOrder>, caller: Caller, seat: Seat) {
+        let source = caller.source.ip();
+        let (pending, sdp) = match self.reserve(&call, &seat) {
+            Ok(reservation) => media::offer(reservation),
+            Err(rejection) => return call.refuse(&rejection),
+        };
+        if let Some(stop) = self.stopped_meanwhile(&mut call, &mut orders).await {
+            return refuse(call, stop);
+        }
+        call.accept(sdp, true);
+        let answered = loop {
+            let inbound = tokio::select! {
+                inbound = call.next() => inbound,
+                end = self.ordered(&mut orders) => break Err(end),
+            };
+            match call.handle(inbound).await {
+                Happening::Answer(Some(sdp)) => break Ok(sdp),
+                Happening::Answer(None) => break Err(End::failed(488, "the ACK has no answer", "no_answer")),
+                Happening::HungUp => break Err(End::TheyHungUp),
+                Happening::NoAck => break Err(End::failed(408, "no ACK came", "no_ack")),
+                // No session yet to change.
+                Happening::Offer(offered) => call.answer(offered, Err(Rejection::glare())).await,
+                Happening::OfferWanted(invite) => call.offer(invite, Err(Rejection::glare())),
+                Happening::Nothing | Happening::Cancelled | Happening::Key(_) => {}
+            }
+        };
+        let joined = match answered {
+            Err(end) => return finish(call, end).await,
+            Ok(sdp) => match pending.accept(&sdp, source).map_err(Rejection::from) {
+                Ok((leg, answer)) => self.join(seat, caller, leg, &answer).await,
+                Err(rejection) => Err(rejection),
+            },
+        };
+        match joined {
+            Ok(present) => self.converse(call, orders, present).await,
+            Err(rejection) => finish(call, End::failed(rejection.code, rejection.text, rejection.label)).await,
+        }
+    }
+
+    fn reserve(&self, call: &Call, seat: &Seat) -> Result<media::Reservation, Rejection> {
+        let at = ReserveAt { bind: call.reachable.local, advertise: call.reachable.advertised };
+        // Two socket binds; quick enough for the task's thread.
+        self.rooms.engine().reserve(seat.room, at).map_err(Rejection::from)
+    }
+
+    async fn join(&self, seat: Seat, caller: Caller, leg: media::Leg, answer: &Answer) -> Result<Present, Rejection> {
+        let id = self.rooms.join(seat, caller, leg, answer).await?;
+        Ok(Present { rooms: self.rooms.clone(), id, why: Left::SignallingFailed })
+    }
+
+    /// The call goes on until one side ends it.
+    async fn converse(&self, mut call: Call, mut orders: mpsc::Receiver<DialogOrder>, mut present: Present) {
+        let id = present.id;
+        let end = loop {
+            let inbound = tokio::select! {
+                inbound = call.next() => inbound,
+                end = self.ordered(&mut orders) => break end,
+            };
+            match call.handle(inbound).await {
+                Happening::Nothing | Happening::Cancelled => {}
+                Happening::HungUp => break End::TheyHungUp,
+                Happening::NoAck => break End::failed(408, "no ACK came", "no_ack"),
+                Happening::Key(digit) => self.rooms.digit(id, digit),
+                Happening::Offer(offered) => {
+                    let answer = self.renegotiate(id, &offered.sdp).await;
+                    call.answer(offered, answer).await;
+                }
+                Happening::OfferWanted(invite) => {
+                    let offer = self.reoffer(id).await;
+                    call.offer(invite, offer);
+                }
+                Happening::Answer(Some(sdp)) => {
+                    if let Err(rejection) = self.renegotiate(id, &sdp).await {
+                        break End::failed(rejection.code, rejection.text, rejection.label);
+                    }
+                }
+                // It took our offer for no change.
+                Happening::Answer(None) => warn!(call_id = ?call.call_id(), "the ACK of a re-INVITE has no answer"),
+            }
+        };
+        present.why = match &end {
+            End::TheyHungUp => Left::HungUp,
+            End::WeHangUp { left, .. } => *left,
+        };
+        // The room is left at once, whatever the far end makes of our BYE.
+        drop(present);
+        finish(call, end).await;
+    }
+
+    async fn renegotiate(&self, id: ParticipantId, offer: &str) -> Result<String, Rejection> {
+        let (room, leg) = self.rooms.leg_of(id).ok_or_else(gone)?;
+        let (reply, answered) = oneshot::channel();
+        let reply = media::Reply::new(move |answer| drop(reply.send(answer)));
+        self.rooms.engine().renegotiate(room, leg, offer, reply)?;
+        let answer = decided(answered).await??;
+        self.rooms.renegotiated(id, &answer);
+        Ok(answer.sdp)
+    }
+
+    async fn reoffer(&self, id: ParticipantId) -> Result<String, Rejection> {
+        let (room, leg) = self.rooms.leg_of(id).ok_or_else(gone)?;
+        let (reply, offered) = oneshot::channel();
+        let reply = media::Reply::new(move |offer| drop(reply.send(offer)));
+        self.rooms.engine().reoffer(room, leg, reply)?;
+        Ok(decided(offered).await??)
+    }
+
+    /// Rooms or a shutdown want the call ended.
+    async fn ordered(&self, orders: &mut mpsc::Receiver<DialogOrder>) -> End {
+        End::ordered(self.hang_up(orders).await)
+    }
+
+    async fn hang_up(&self, orders: &mut mpsc::Receiver<DialogOrder>) -> HangUp {
+        let order = async {
+            match orders.recv().await {
+                Some(order) => order,
+                // Rooms forgot the call without an order: the dialog's own signalling decides.
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            DialogOrder::HangUp(why) = order => why,
+            () = self.hang_up_all.cancelled() => HangUp::Draining,
+        }
+    }
+
+    /// Waits for `work` while the caller may cancel and rooms may hang up.
+    async fn until_stopped<T>(
+        &self,
+        call: &mut Call,
+        orders: &mut mpsc::Receiver<DialogOrder>,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Stop> {
+        let mut work = std::pin::pin!(timeout(DECISION_TIME, work));
+        loop {
+            let inbound = tokio::select! {
+                biased;
+                inbound = call.next() => inbound,
+                why = self.hang_up(orders) => return Err(Rejection::from(why).into()),
+                done = &mut work => return done.map_err(|_| Rejection::timed_out().into()),
+            };
+            if let Happening::Cancelled = call.handle(inbound).await {
+                return Err(Stop::Cancelled);
+            }
+        }
+    }
+
+    /// What came while joining.
+    async fn stopped_meanwhile(&self, call: &mut Call, orders: &mut mpsc::Receiver<DialogOrder>) -> Option<Stop> {
+        self.until_stopped(call, orders, std::future::ready(())).await.err()
+    }
+}
+
+fn gone() -> Rejection {
+    Rejection::no_dialog()
+}
+
+async fn decided<T>(answered: oneshot::Receiver<T>) -> Result<T, Rejection> {
+    match timeout(DECISION_TIME, answered).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(_)) | Err(_) => Err(Rejection::timed_out()),
+    }
+}
+
+fn refuse(call: Call, stop: Stop) {
+    match stop {
+        Stop::Rejected(rejection) => call.refuse(&rejection),
+        Stop::Cancelled => call.refuse(&Rejection::cancelled()),
+    }
+}
+
+async fn finish(call: Call, end: End) {
+    match end {
+        End::TheyHungUp => call.ended(),
+        End::WeHangUp { cause, text, label, .. } => call.hang_up(cause, &text, label).await,
+    }
+}

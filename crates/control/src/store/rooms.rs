@@ -1,0 +1,382 @@
+//! Rooms as they are set, with the policies for their call and who owns them while they are active.
+
+use sqlx::Row;
+use sqlx::query::Query;
+use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteRow};
+
+use super::listing::{Listing, Page, Table};
+use super::{Store, from_ms, is_taken, now, search_text, to_ms, unreadable};
+use crate::error::Error;
+use crate::ids::Id;
+use crate::rooms::{Control, Layout, Mode, Policy, RoomRecord, RoomSettings};
+
+/// What is kept of a room's call, beside its settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holding {
+    /// Which room.
+    pub room: Id,
+    /// For its present or next call.
+    pub policy: Policy,
+    /// The server that it is active on.
+    pub owner: Option<Id>,
+    /// Grows with each activation.
+    pub epoch: i64,
+}
+
+type Bound<'q> = Query<'q, Sqlite, SqliteArguments>;
+
+impl Store {
+    /// Keeps a new room.
+    ///
+    /// # Errors
+    /// `InUse` when the extension is taken.
+    pub async fn insert_room(&self, room: &RoomRecord) -> Result<(), Error> {
+        let query = sqlx::query(
+            "INSERT INTO rooms (extension_number, mode, control, height, width, bitrate, framerate, layout, subject, \
+             language, capacity, admin_pin, room_pin, enable_recording, enable_prompt, timezone, scheduled_start_at, \
+             scheduled_end_at, numbers, internal_invitees, external_invitees, outbound_caller_ids, custom_options, \
+             search_text, token, created_at, id) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        );
+        bind_settings(query, &room.settings)?
+            .bind(&room.token)
+            .bind(to_ms(room.created_at))
+            .bind(room.id.raw())
+            .execute(&self.write)
+            .await
+            .map_err(|e| match is_taken(&e) {
+                true => Error::InUse(format!("extension {} is taken", room.settings.extension_number).into()),
+                false => e.into(),
+            })?;
+        Ok(())
+    }
+
+    /// Reads a room, lets `change` make new settings of its present ones, and keeps those, all at once.
+    ///
+    /// # Errors
+    /// `NotFound`, and whatever `change` refuses; nothing is changed then.
+    pub async fn update_room(
+        &self,
+        id: Id,
+        change: impl FnOnce(RoomSettings) -> Result<RoomSettings, Error> + Send,
+    ) -> Result<RoomRecord, Error> {
+        let mut at_once = self.write.begin_with("BEGIN IMMEDIATE").await?;
+        let row = sqlx::query("SELECT * FROM rooms WHERE id = ?").bind(id.raw()).fetch_optional(&mut *at_once).await?;
+        let mut room = read(&row.ok_or(Error::NotFound("room"))?)?;
+        room.settings = change(room.settings)?;
+        let query = sqlx::query(
+            "UPDATE rooms SET extension_number = ?, mode = ?, control = ?, height = ?, width = ?, bitrate = ?, \
+             framerate = ?, layout = ?, subject = ?, language = ?, capacity = ?, admin_pin = ?, room_pin = ?, \
+             enable_recording = ?, enable_prompt = ?, timezone = ?, scheduled_start_at = ?, scheduled_end_at = ?, \
+             numbers = ?, internal_invitees = ?, external_invitees = ?, outbound_caller_ids = ?, custom_options = ?, \
+             search_text = ? WHERE id = ?",
+        );
+        bind_settings(query, &room.settings)?.bind(id.raw()).execute(&mut *at_once).await?;
+        at_once.commit().await?;
+        Ok(room)
+    }
+
+    /// Forgets a room; its recordings stay.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn delete_room(&self, id: Id) -> Result<(), Error> {
+        let done = sqlx::query("DELETE FROM rooms WHERE id = ?").bind(id.raw()).execute(&self.write).await?;
+        if done.rows_affected() == 0 { Err(Error::NotFound("room")) } else { Ok(()) }
+    }
+
+    /// One room.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn room(&self, id: Id) -> Result<RoomRecord, Error> {
+        let row = sqlx::query("SELECT * FROM rooms WHERE id = ?").bind(id.raw()).fetch_optional(&self.read).await?;
+        Ok(read(&row.ok_or(Error::NotFound("room"))?)?)
+    }
+
+    /// A page of rooms.
+    ///
+    /// # Errors
+    /// `Busy` when the database is not there.
+    pub async fn rooms(&self, listing: &Listing) -> Result<Page<RoomRecord>, Error> {
+        self.list(Table { name: "rooms", searched: "search_text", only: None, listing }, read).await
+    }
+
+    /// The column that a field of the API is ordered by.
+    pub fn room_column(field: &str) -> Option<&'static str> {
+        const COLUMNS: [&str; 25] = [
+            "id",
+            "extension_number",
+            "mode",
+            "control",
+            "height",
+            "width",
+            "bitrate",
+            "framerate",
+            "layout",
+            "subject",
+            "language",
+            "capacity",
+            "admin_pin",
+            "room_pin",
+            "enable_recording",
+            "enable_prompt",
+            "timezone",
+            "created_at",
+            "scheduled_start_at",
+            "scheduled_end_at",
+            "numbers",
+            "internal_invitees",
+            "external_invitees",
+            "custom_options",
+            "outbound_caller_ids",
+        ];
+        COLUMNS.into_iter().find(|column| *column == field)
+    }
+
+    /// Every room with the epoch of its last activation, for the start.
+    ///
+    /// # Errors
+    /// `Busy` when the database is not there.
+    pub async fn all_rooms(&self) -> Result<Vec<(RoomRecord, i64)>, Error> {
+        let rows = sqlx::query(
+            "SELECT rooms.*, coalesce(room_ownership.epoch, 0) AS epoch FROM rooms \
+             LEFT JOIN room_ownership ON room_ownership.room_id = rooms.id",
+        )
+        .fetch_all(&self.read)
+        .await?;
+        Ok(rows.iter().map(|row| Ok((read(row)?, row.try_get("epoch")?))).collect::<Result<_, sqlx::Error>>()?)
+    }
+
+    /// Keeps policies and owners, all at once. Rooms that are gone are passed over.
+    ///
+    /// # Errors
+    /// `Busy` when the database cannot be written; nothing is changed then.
+    pub async fn hold(&self, holdings: &[Holding]) -> Result<(), Error> {
+        let mut at_once = self.write.begin_with("BEGIN IMMEDIATE").await?;
+        for holding in holdings {
+            let done = sqlx::query("UPDATE rooms SET locked = ?, muted = ? WHERE id = ?")
+                .bind(holding.policy.locked)
+                .bind(holding.policy.muted)
+                .bind(holding.room.raw())
+                .execute(&mut *at_once)
+                .await?;
+            if done.rows_affected() == 0 || holding.epoch == 0 {
+                continue;
+            }
+            sqlx::query(
+                "INSERT INTO room_ownership (room_id, server_id, epoch, changed_at) VALUES (?, ?, ?, ?) \
+                 ON CONFLICT (room_id) DO UPDATE SET server_id = excluded.server_id, epoch = excluded.epoch, \
+                 changed_at = excluded.changed_at",
+            )
+            .bind(holding.room.raw())
+            .bind(holding.owner.map(Id::raw))
+            .bind(holding.epoch)
+            .bind(to_ms(now()))
+            .execute(&mut *at_once)
+            .await?;
+        }
+        at_once.commit().await?;
+        Ok(())
+    }
+
+    /// Lets go of every room that a run which ended without a goodbye still owned. Policies stay: they were answered.
+    ///
+    /// # Errors
+    /// `Busy` when the database cannot be written.
+    pub async fn release_rooms(&self, server: Id) -> Result<u64, Error> {
+        let done = sqlx::query("UPDATE room_ownership SET server_id = NULL, changed_at = ? WHERE server_id = ?")
+            .bind(to_ms(now()))
+            .bind(server.raw())
+            .execute(&self.write)
+            .await?;
+        Ok(done.rows_affected())
+    }
+}
+
+/// In the order of the columns of INSERT and UPDATE, `search_text` last.
+fn bind_settings<'q>(query: Bound<'q>, settings: &'q RoomSettings) -> Result<Bound<'q>, Error> {
+    let json = |error: serde_json::Error| Error::Broken(format!("cannot be written as JSON: {error}"));
+    let invitees = settings.internal_invitees.as_ref().map(serde_json::to_string).transpose().map_err(json)?;
+    let caller_ids = settings.outbound_caller_ids.as_ref().map(serde_json::to_string).transpose().map_err(json)?;
+    Ok(query
+        .bind(&settings.extension_number)
+        .bind(settings.mode.as_str())
+        .bind(settings.control.as_str())
+        .bind(i64::from(settings.height_px))
+        .bind(i64::from(settings.width_px))
+        .bind(i64::from(settings.bitrate_kbps))
+        .bind(i64::from(settings.framerate))
+        .bind(settings.layout.as_str())
+        .bind(&settings.subject)
+        .bind(&settings.language)
+        .bind(i64::from(settings.capacity))
+        .bind(&settings.admin_pin)
+        .bind(&settings.room_pin)
+        .bind(settings.enable_recording)
+        .bind(settings.enable_prompt)
+        .bind(&settings.timezone)
+        .bind(settings.scheduled_start_at.map(to_ms))
+        .bind(settings.scheduled_end_at.map(to_ms))
+        .bind(&settings.numbers)
+        .bind(invitees)
+        .bind(&settings.external_invitees)
+        .bind(caller_ids)
+        .bind(&settings.custom_options)
+        .bind(search_text(&[&settings.extension_number, &settings.subject])))
+}
+
+fn read(row: &SqliteRow) -> Result<RoomRecord, sqlx::Error> {
+    let text = |column: &'static str| row.try_get::<String, _>(column);
+    let number = |column: &'static str| {
+        row.try_get::<i64, _>(column).and_then(|n| u32::try_from(n).map_err(|_| unreadable(column)))
+    };
+    let time = |column: &'static str| Ok::<_, sqlx::Error>(row.try_get::<Option<i64>, _>(column)?.map(from_ms));
+    let json = |column: &'static str| row.try_get::<Option<String>, _>(column);
+    Ok(RoomRecord {
+        id: Id::from_raw(row.try_get("id")?),
+        settings: RoomSettings {
+            extension_number: text("extension_number")?,
+            mode: Mode::parse(&text("mode")?).ok_or_else(|| unreadable("mode"))?,
+            control: Control::parse(&text("control")?).ok_or_else(|| unreadable("control"))?,
+            height_px: number("height")?,
+            width_px: number("width")?,
+            bitrate_kbps: number("bitrate")?,
+            framerate: number("framerate")?,
+            layout: Layout::parse(&text("layout")?).ok_or_else(|| unreadable("layout"))?,
+            subject: text("subject")?,
+            language: row.try_get("language")?,
+            capacity: number("capacity")?,
+            admin_pin: row.try_get("admin_pin")?,
+            room_pin: row.try_get("room_pin")?,
+            enable_recording: row.try_get("enable_recording")?,
+            enable_prompt: row.try_get("enable_prompt")?,
+            timezone: row.try_get("timezone")?,
+            scheduled_start_at: time("scheduled_start_at")?,
+            scheduled_end_at: time("scheduled_end_at")?,
+            numbers: row.try_get("numbers")?,
+            internal_invitees: json("internal_invitees")?
+                .map(|text| serde_json::from_str(&text).map_err(|_| unreadable("internal_invitees")))
+                .transpose()?,
+            external_invitees: row.try_get("external_invitees")?,
+            outbound_caller_ids: json("outbound_caller_ids")?
+                .map(|text| serde_json::from_str(&text).map_err(|_| unreadable("outbound_caller_ids")))
+                .transpose()?,
+            custom_options: row.try_get("custom_options")?,
+        },
+        token: text("token")?,
+        created_at: from_ms(row.try_get("created_at")?),
+        policy: Policy { locked: row.try_get("locked")?, muted: row.try_get("muted")? },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rooms::OutboundCallerId;
+    use crate::rooms::testing::settings;
+    use crate::store::{Order, testing};
+
+    fn room(store: &Store, extension: &str) -> RoomRecord {
+        RoomRecord {
+            id: store.ids().next(),
+            settings: settings(extension),
+            token: "t".into(),
+            created_at: now(),
+            policy: Policy::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn every_field_survives_the_database_and_a_reopening() {
+        let (dir, store) = testing::store().await;
+        let mut written = room(&store, "900");
+        written.settings.language = Some("en-US".into());
+        written.settings.scheduled_end_at = Some("2030-01-01T10:00:00.5Z".parse().unwrap());
+        written.settings.internal_invitees = Some(vec!["a".into(), "ü\"'".into()]);
+        written.settings.outbound_caller_ids =
+            Some(vec![OutboundCallerId { provider_id: "p".into(), caller_id: "123".into(), description: None }]);
+        written.settings.layout = Layout::Layout7;
+        store.insert_room(&written).await.unwrap();
+        assert_eq!(store.room(written.id).await.unwrap(), written);
+        store.close().await;
+        let again = Store::open(&dir.path().join(Store::FILE)).await.unwrap();
+        assert_eq!(again.room(written.id).await.unwrap(), written);
+        assert!(again.ids().next() > written.id);
+    }
+
+    #[tokio::test]
+    async fn second_room_of_an_extension_is_refused() {
+        let (_dir, store) = testing::store().await;
+        store.insert_room(&room(&store, "900")).await.unwrap();
+        let error = store.insert_room(&room(&store, "900")).await.unwrap_err();
+        assert_eq!(error, Error::InUse("extension 900 is taken".into()));
+    }
+
+    #[tokio::test]
+    async fn refused_update_changes_nothing() {
+        let (_dir, store) = testing::store().await;
+        let written = room(&store, "900");
+        store.insert_room(&written).await.unwrap();
+        let refused = store.update_room(written.id, |_| Err(Error::invalid("capacity", "no"))).await;
+        assert_eq!(refused.unwrap_err(), Error::invalid("capacity", "no"));
+        assert_eq!(store.room(written.id).await.unwrap(), written);
+        let updated = store.update_room(written.id, |s| Ok(RoomSettings { capacity: 7, ..s })).await.unwrap();
+        assert_eq!(updated.settings.capacity, 7);
+        assert_eq!(store.room(written.id).await.unwrap(), updated);
+    }
+
+    #[tokio::test]
+    async fn pages_are_ordered_searched_and_counted() {
+        let (_dir, store) = testing::store().await;
+        for (extension, subject) in [("901", "Straße"), ("902", "ÄRGER"), ("903", "100% a_b")] {
+            let mut room = room(&store, extension);
+            room.settings.subject = subject.into();
+            store.insert_room(&room).await.unwrap();
+        }
+        let extensions = async |listing: Listing| {
+            let page = store.rooms(&listing).await.unwrap();
+            (page.count, page.items.into_iter().map(|r| r.settings.extension_number).collect::<Vec<_>>())
+        };
+        let order = vec![Order { column: "extension_number", descending: true }];
+        assert_eq!(
+            extensions(Listing { order, skip: 1, top: 1, ..Listing::default() }).await,
+            (3, vec!["902".to_owned()])
+        );
+        for (search, found) in
+            [("ärger", vec!["902"]), ("%", vec!["903"]), ("_", vec!["903"]), ("90", vec!["901", "902", "903"])]
+        {
+            let (_, items) = extensions(Listing { search: Some(search.into()), ..Listing::default() }).await;
+            assert_eq!(items, found, "{search}");
+        }
+        let injected = Listing { search: Some("'); DROP TABLE rooms; --".into()), ..Listing::default() };
+        assert_eq!(extensions(injected).await, (0, vec![]));
+    }
+
+    #[tokio::test]
+    async fn holdings_are_kept_and_released() {
+        let (_dir, store) = testing::store().await;
+        let server = store
+            .built_in_server(&crate::config::ServerConfig {
+                name: "s".into(),
+                ipv4: None,
+                ipv6: None,
+                max_rooms: 1,
+                max_participants: 1,
+            })
+            .await
+            .unwrap();
+        let written = room(&store, "900");
+        store.insert_room(&written).await.unwrap();
+        let policy = Policy { locked: true, muted: false };
+        let gone = Holding { room: Id::from_raw(1), policy, owner: None, epoch: 1 };
+        let kept = Holding { room: written.id, policy, owner: Some(server.id), epoch: 4 };
+        store.hold(&[gone, kept]).await.unwrap();
+        let all = store.all_rooms().await.unwrap();
+        assert_eq!((all[0].0.policy, all[0].1), (policy, 4));
+        assert_eq!(store.release_rooms(server.id).await.unwrap(), 1);
+        assert_eq!(store.release_rooms(server.id).await.unwrap(), 0);
+        store.delete_room(written.id).await.unwrap();
+        assert_eq!(store.delete_room(written.id).await.unwrap_err(), Error::NotFound("room"));
+    }
+}

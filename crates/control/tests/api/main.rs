@@ -1,0 +1,12 @@
+//! The control core through its doors: the router as clients see it, rooms as SIP sees them, over a real engine and a real
+//! database file. Nothing here speaks SIP; the root package's tests do.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where it stopped")]
+
+mod gate;
+mod house;
+mod live;
+mod recordings;
+mod rooms;
+mod server;
+mod servers;

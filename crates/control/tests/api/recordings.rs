@@ -1,0 +1,219 @@
+//! Recordings from start to download and removal, and what is left of them after a crash.
+
+use axum::body::Body;
+use axum::http::{Request, header};
+use control::rooms::Left;
+use control::store::NewRecording;
+use serde_json::{Value, json};
+
+use crate::house::House;
+
+async fn recordings(house: &House, room: &str) -> Vec<Value> {
+    house.items(&format!("{room}/recordings")).await
+}
+
+/// Records a room with somebody in it for a moment; gives the room's path and the finished item.
+async fn recorded(house: &House) -> (String, Value) {
+    let room = house.room("900", &json!({})).await;
+    let phone = house.dial("900", "101").await.unwrap();
+    house.act(&format!("{room}/start_recording")).await.expect(200);
+    // Half a second of sound is 25 ticks.
+    let ticks = "conclave_engine_ticks_total{worker=\"0\"}";
+    let enough = house.metric(ticks).await + 25.0;
+    house.until("the room ticks", async || house.metric(ticks).await >= enough).await;
+    house.act(&format!("{room}/stop_recording")).await.expect(200);
+    house.rooms.recordings_ended().await;
+    house.rooms.leave(phone.id, Left::HungUp);
+    let item = recordings(house, &room).await.remove(0);
+    (room, item)
+}
+
+#[tokio::test]
+async fn start_and_stop_are_one_recording_however_often_they_are_said() {
+    let house = House::open().await;
+    let room = house.room("900", &json!({})).await;
+    house.act(&format!("{room}/start_recording")).await.refused(409, "INVALID_STATE");
+    house.act(&format!("{room}/stop_recording")).await.expect(200);
+    let _phone = house.dial("900", "101").await.unwrap();
+    for _ in 0..2 {
+        house.act(&format!("{room}/start_recording")).await.expect(200);
+    }
+    assert_eq!(house.get(&format!("{room}/status")).await.json()["recording"], true);
+    let running = recordings(&house, &room).await;
+    assert_eq!((running.len(), &running[0]["state"], &running[0]["file_url"]), (1, &json!("RECORDING"), &Value::Null));
+    let path = format!("{room}/recordings/{}/destroy", running[0]["id"].as_str().unwrap());
+    house.act(&path).await.refused(409, "INVALID_STATE");
+    for _ in 0..2 {
+        house.act(&format!("{room}/stop_recording")).await.expect(200);
+    }
+    house.rooms.recordings_ended().await;
+    assert_eq!(house.get(&format!("{room}/status")).await.json()["recording"], false);
+    assert_eq!(recordings(&house, &room).await[0]["state"], "FINISHED");
+    house.act(&format!("{room}/start_recording")).await.expect(200);
+    assert_eq!(recordings(&house, &room).await.len(), 2);
+}
+
+#[tokio::test]
+async fn file_is_downloaded_whole_in_ranges_and_by_signed_url_only() {
+    let house = House::open().await;
+    let (_, item) = recorded(&house).await;
+    let url = item["file_url"].as_str().unwrap().to_owned();
+    let open = async |url: &str, with: &[(header::HeaderName, &str)]| {
+        let request = with.iter().fold(Request::builder().uri(url), |r, (name, value)| r.header(name, *value));
+        house.send(request.body(Body::empty()).unwrap()).await
+    };
+    let whole = open(&url, &[]).await.expect(200);
+    assert!(whole.body.starts_with(b"OggS"));
+    assert_eq!(json!(whole.body.len()), item["file_size"]);
+    assert_eq!(whole.header(header::CONTENT_TYPE), "audio/ogg; codecs=opus");
+    let name = item["file_name"].as_str().unwrap();
+    assert!(name.starts_with("900-") && name.ends_with(".ogg"), "{name}");
+    assert_eq!(whole.header(header::CONTENT_DISPOSITION), format!("attachment; filename=\"{name}\""));
+    let etag = whole.header(header::ETAG).to_owned();
+
+    let size = whole.body.len();
+    let range = open(&url, &[(header::RANGE, "bytes=4-9")]).await.expect(206);
+    assert_eq!(range.body, whole.body.slice(4..10));
+    assert_eq!(range.header(header::CONTENT_RANGE), format!("bytes 4-9/{size}"));
+    let tail = open(&url, &[(header::RANGE, "bytes=-5")]).await.expect(206);
+    assert_eq!(tail.body, whole.body.slice(size - 5..));
+    let beyond = open(&url, &[(header::RANGE, &format!("bytes={size}-"))]).await;
+    assert_eq!(beyond.header(header::CONTENT_RANGE), format!("bytes */{size}"));
+    beyond.refused(416, "VALIDATE_FAILED");
+    assert_eq!(open(&url, &[(header::RANGE, "bytes=0-1,3-4")]).await.expect(200).body, whole.body);
+    assert_eq!(
+        open(&url, &[(header::RANGE, "bytes=0-1"), (header::IF_RANGE, "\"old\"")]).await.expect(200).body.len(),
+        size
+    );
+    assert_eq!(open(&url, &[(header::RANGE, "bytes=0-1"), (header::IF_RANGE, &etag)]).await.expect(206).body.len(), 2);
+    assert!(open(&url, &[(header::IF_NONE_MATCH, &etag)]).await.expect(304).body.is_empty());
+
+    let (bare, query) = url.split_once('?').unwrap();
+    open(bare, &[]).await.refused(401, "UNAUTHORIZED");
+    open(&url.replace("expires=1", "expires=2"), &[]).await.refused(403, "FORBIDDEN");
+    let bearer = format!("Bearer {}", house.token("viewer"));
+    open(bare, &[(header::AUTHORIZATION, &bearer)]).await.expect(200);
+    let other = format!("/api/blobs/{}?{query}", "0".repeat(64));
+    open(&other, &[]).await.refused(403, "FORBIDDEN");
+    open("/api/blobs/nonsense", &[]).await.refused(404, "NOT_FOUND");
+}
+
+#[tokio::test]
+async fn public_urls_are_the_digest_alone() {
+    let house = House::open_with(&[("RECORDINGS__PRIVATE_URLS", "false")]).await;
+    let (_, item) = recorded(&house).await;
+    let url = item["file_url"].as_str().unwrap();
+    assert!(!url.contains('?'));
+    house.send(Request::builder().uri(url).body(Body::empty()).unwrap()).await.expect(200);
+    let unknown = format!("/api/blobs/{}", "0".repeat(64));
+    house.send(Request::builder().uri(unknown).body(Body::empty()).unwrap()).await.refused(404, "NOT_FOUND");
+}
+
+#[tokio::test]
+async fn recording_outlives_its_room_until_it_is_destroyed() {
+    let house = House::open().await;
+    let (room, item) = recorded(&house).await;
+    house.act(&format!("{room}/destroy")).await.expect(204);
+    assert_eq!(recordings(&house, &room).await[0]["id"], item["id"]);
+    assert!(house.items(&format!("{room}/recordings?search=nothing")).await.is_empty(), "an empty search is no 404");
+    let url = item["file_url"].as_str().unwrap();
+    house.send(Request::builder().uri(url).body(Body::empty()).unwrap()).await.expect(200);
+    let path = format!("{room}/recordings/{}/destroy", item["id"].as_str().unwrap());
+    house.act(&path).await.expect(204);
+    house.act(&path).await.refused(404, "NOT_FOUND");
+    house.get(&format!("{room}/recordings")).await.refused(404, "NOT_FOUND");
+    house.send(Request::builder().uri(url).body(Body::empty()).unwrap()).await.refused(404, "NOT_FOUND");
+    assert_eq!(files(&house), 0);
+}
+
+/// Recording files and their directories on the disk.
+fn files(house: &House) -> usize {
+    fn count(dir: &std::path::Path) -> usize {
+        let entries = std::fs::read_dir(dir).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+        entries.map(|path| if path.is_dir() { 1 + count(&path) } else { 1 }).sum()
+    }
+    count(&house.dir.path().join("recordings"))
+}
+
+#[tokio::test]
+async fn room_and_recordings_go_together_where_they_are_set_to() {
+    let house = House::open_with(&[("RECORDINGS__DELETE_WITH_ROOM", "true")]).await;
+    let (room, _) = recorded(&house).await;
+    let _phone = house.dial("900", "102").await.unwrap();
+    house.act(&format!("{room}/start_recording")).await.expect(200);
+    house.act(&format!("{room}/destroy")).await.expect(204);
+    house.until("the files go", async || files(&house) == 0).await;
+    house.until("the rows go", async || house.get(&format!("{room}/recordings")).await.status == 404).await;
+}
+
+#[tokio::test]
+async fn last_one_to_leave_ends_the_recording() {
+    let house = House::open().await;
+    let room = house.room("900", &json!({"enable_recording": true})).await;
+    let phone = house.dial("900", "101").await.unwrap();
+    house
+        .until("the recording begins", async || {
+            house.get(&format!("{room}/status")).await.json()["recording"] == json!(true)
+        })
+        .await;
+    house.until("the file is there", async || files(&house) == 3).await;
+    house.rooms.leave(phone.id, Left::HungUp);
+    house.rooms.recordings_ended().await;
+    assert_eq!(recordings(&house, &room).await[0]["state"], "FINISHED");
+}
+
+#[tokio::test]
+async fn file_that_cannot_be_made_is_a_failed_recording_with_its_reason() {
+    let house = House::open().await;
+    let room = house.room("900", &json!({})).await;
+    let _phone = house.dial("900", "101").await.unwrap();
+    std::fs::write(house.dir.path().join("recordings"), "in the way").unwrap();
+    house.act(&format!("{room}/start_recording")).await.refused(503, "BUSY");
+    let item = recordings(&house, &room).await.remove(0);
+    assert_eq!((&item["state"], &item["file_url"]), (&json!("FAILED"), &Value::Null));
+    let reason = item["reason"].as_str().unwrap();
+    assert!(!reason.is_empty() && !reason.contains(house.dir.path().to_str().unwrap()), "{reason}");
+    let status = house.get(&format!("{room}/status")).await.json();
+    assert_eq!((&status["recording"], &status["status"]), (&json!(false), &json!("ON_CALL")), "the room goes on");
+    std::fs::remove_file(house.dir.path().join("recordings")).unwrap();
+    house.act(&format!("{room}/start_recording")).await.expect(200);
+}
+
+#[tokio::test]
+async fn recordings_of_a_crashed_run_are_repaired_at_the_start() {
+    let house = House::open().await;
+    let (room, item) = recorded(&house).await;
+    let room_id = control::ids::Id::parse(room.rsplit('/').next().unwrap()).unwrap();
+    let id = control::ids::Id::parse(item["id"].as_str().unwrap()).unwrap();
+    let finished = house.store.recording(room_id, id).await.unwrap();
+    let bytes = std::fs::read(house.rooms.place(&finished.path)).unwrap();
+    let mut ids = Vec::new();
+    for (name, content) in
+        [("torn.ogg", Some([&bytes[..], b"OggS\0torn"].concat())), ("gone.ogg", None), ("bad.ogg", Some(b"x".to_vec()))]
+    {
+        if let Some(content) = content {
+            std::fs::write(house.rooms.place(name), content).unwrap();
+        }
+        let new = NewRecording {
+            id: house.store.ids().next(),
+            room: room_id,
+            server: house.rooms.server(),
+            answered_at: finished.answered_at,
+            file_name: name.to_owned(),
+            path: name.to_owned(),
+        };
+        house.store.insert_recording(&new).await.unwrap();
+        ids.push(new.id);
+    }
+    let house = House::open_in(house.crash().await, &[]).await;
+    let items = recordings(&house, &room).await;
+    let find = |id: &control::ids::Id| items.iter().find(|item| item["id"] == json!(id)).unwrap();
+    let torn = find(&ids[0]);
+    assert_eq!((&torn["state"], &torn["duration"]), (&json!("RECOVERED"), &item["duration"]), "{torn}");
+    assert_eq!(torn["file_size"], json!(bytes.len()), "the torn end is cut off");
+    let url = torn["file_url"].as_str().unwrap();
+    house.send(Request::builder().uri(url).body(Body::empty()).unwrap()).await.expect(200);
+    assert_eq!((&find(&ids[1])["state"], &find(&ids[1])["reason"]), (&json!("FAILED"), &json!("the file is missing")));
+    assert_eq!(find(&ids[2])["state"], "FAILED");
+    assert_eq!(find(&ids[2])["file_url"], Value::Null);
+}
