@@ -1,0 +1,98 @@
+//! The server binary: reads the settings, takes the data directory, starts the media engine, serves, and waits for a
+//! signal. Knows what control and media offer, and nothing of how they do it.
+
+mod banner;
+mod cli;
+mod data_dir;
+mod limits;
+mod logs;
+mod reload;
+mod signals;
+mod token;
+
+use std::error::Error;
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use control::config::Loaded;
+use media::{Engine, EngineConfig};
+
+use cli::{Cli, Command, ServeFlags};
+use data_dir::DataDir;
+use reload::Reload;
+
+/// What stops a command: one line for the person who gave it.
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// How long blocking work (a database file being closed) may take at the end before the process goes without it.
+const RUNTIME_STOP: Duration = Duration::from_secs(5);
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Serve(flags) => serve(&flags),
+        Command::CheckConfig(flags) => check_config(&flags),
+        Command::Token(token) => token::run(&token),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nothing can be done about a closed standard error.
+            let _ = writeln!(std::io::stderr(), "conclave: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `conclave serve`: returns when the server has drained.
+fn serve(flags: &ServeFlags) -> Outcome<()> {
+    let sources = flags.sources();
+    let loaded = Loaded::read(&sources)?;
+    let log_filter = logs::start(&loaded)?;
+    let mut config = loaded.config.clone();
+
+    let data_dir = DataDir::take(&config.data_dir)?;
+    limits::raise_open_files(&config);
+    limits::fit_participants(&mut config)?;
+
+    let (engine, events) = Engine::start(EngineConfig {
+        workers: config.media.workers,
+        rtp_ports: config.media.rtp_ports.clone(),
+        codecs: config.media.codecs.clone(),
+        playout_ceiling: config.media.playout_ceiling,
+        media_timeout: config.media.media_timeout,
+    })?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        // Signalling and the API are light; the cores belong to the media threads.
+        .worker_threads(config.media.workers.clamp(2, 4))
+        .enable_all()
+        .build()?;
+
+    let served = runtime.block_on(async {
+        let signals = signals::Signals::listen()?;
+        let server = control::Server::start(config.clone(), engine.clone(), events).await?;
+        if let Some(token) = server.first_admin_token() {
+            data_dir.keep_admin_token(token)?;
+        }
+        banner::print(&config, &data_dir, &server)?;
+        let stop = tokio::spawn(signals.shutdown(Reload::new(sources, loaded, log_filter)));
+        server.run(async { drop(stop.await) }).await?;
+        tracing::info!("drained");
+        Outcome::Ok(())
+    });
+    engine.stop();
+    runtime.shutdown_timeout(RUNTIME_STOP);
+    served
+}
+
+/// `conclave check-config`: every setting with its value and origin, or the line that `serve` would stop with.
+fn check_config(flags: &ServeFlags) -> Outcome<()> {
+    let loaded = Loaded::read(&flags.sources())?;
+    logs::check(&loaded)?;
+    let mut out = std::io::stdout().lock();
+    for (key, setting) in &loaded.settings {
+        writeln!(out, "{key} = {} ({})", setting.value, setting.source)?;
+    }
+    Ok(())
+}
