@@ -1,0 +1,16 @@
+//! The product's tests: the real binary on loopback with the test kit's phones and with clients that nobody here wrote,
+//! and the house rules.
+
+mod bad_input;
+mod baresip_calls;
+mod calls;
+mod codecs;
+mod command_line;
+mod keys;
+mod lifecycle;
+mod moderation;
+mod recordings;
+mod rest;
+mod sipp_calls;
+mod support;
+mod tidy;

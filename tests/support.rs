@@ -1,0 +1,70 @@
+//! What several test files share.
+
+use serde_json::Value;
+use std::time::Duration;
+use testkit::api::Api;
+use testkit::phone::Phone;
+use testkit::sdp::Codec;
+use testkit::server::{Server, Setup};
+use testkit::sip_message::Message;
+use testkit::{tone, wait};
+
+/// Events reach the API within this.
+pub(crate) const SOON: Duration = Duration::from_secs(5);
+
+/// The binary under test, with limits that tests do not run into.
+pub(crate) fn setup() -> Setup {
+    Setup::new(env!("CARGO_BIN_EXE_conclave"))
+}
+
+/// A phone that says a tone into the room.
+#[track_caller]
+pub(crate) fn talker(server: &Server, extension: &str, name: &str, codec: Codec, hz: f64) -> Phone {
+    let phone = Phone::dial(server.sip_address(), extension, name, codec).expect("the call is answered");
+    phone.say(hz);
+    phone
+}
+
+/// The words of a refusal or BYE: from `Reason`, else from `Warning`.
+pub(crate) fn reason_of(message: &Message) -> String {
+    ["Reason", "Warning"].iter().find_map(|name| message.header(name)).unwrap_or("").to_owned()
+}
+
+/// Waits until the room lists so many participants; gives them.
+#[track_caller]
+pub(crate) fn wait_participants(api: &Api, room: &str, count: usize) -> Vec<Value> {
+    wait::until(&format!("{count} participants"), SOON, || {
+        let all = api.participants(room);
+        if all.len() == count { Ok(all) } else { Err(format!("{all:?}")) }
+    })
+}
+
+/// Waits until the room's only recording has this state; gives it.
+#[track_caller]
+pub(crate) fn wait_recording(api: &Api, room: &str, state: &str) -> Value {
+    wait::until(&format!("a recording that is {state}"), SOON, || {
+        let all = api.recordings(room);
+        match all.as_slice() {
+            [one] if one["state"] == state => Ok(one.clone()),
+            _ => Err(format!("{all:?}")),
+        }
+    })
+}
+
+/// Path and query of a URL of this server.
+pub(crate) fn path_of(url: &Value) -> String {
+    let url = url.as_str().expect("a URL");
+    url.find("/api/").map_or(url, |at| &url[at..]).to_owned()
+}
+
+/// One second of sound from `at_s` on must have these tones at equal level.
+#[track_caller]
+pub(crate) fn assert_tones(pcm: &[i16], rate_hz: u32, at_s: f64, present: &[f64], level_db: f64) {
+    let from = (at_s * f64::from(rate_hz)) as usize;
+    let window = pcm.get(from..from + rate_hz as usize);
+    let window = window.unwrap_or_else(|| panic!("{} samples, none at {at_s} s", pcm.len()));
+    let expectation = tone::Expectation { present: present.to_vec(), absent: Vec::new(), level_db, tolerance_db: 3.0 };
+    if let Err(why) = expectation.check(window, rate_hz) {
+        panic!("at {at_s} s: {why}");
+    }
+}
