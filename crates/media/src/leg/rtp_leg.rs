@@ -9,6 +9,8 @@ use super::dtmf::DtmfReceiver;
 use super::playout::{Playout, Pulled};
 use super::send::{MAX_PACKET_BYTES, Sender};
 use super::{Channel, LegEvent, PortKey, Transmit};
+use crate::audio::codec::g711::Law;
+use crate::audio::codec::opus;
 use crate::audio::frame::Frame;
 use crate::error::Error;
 use crate::rtp::packet::{Datagram, RtpPacket};
@@ -26,11 +28,10 @@ const FEC_ON_FRACTION: u8 = 5;
 const FEC_OFF_REPORTS: u8 = 3;
 /// A stated level older than this says nothing about now.
 const LEVEL_AGE: Duration = Duration::from_millis(100);
-/// 20 ms of silence.
-const OPUS_SILENCE: [u8; 3] = [0xf8, 0xff, 0xfe];
+/// 20 ms of silence in G.711.
 const G711_FRAME_BYTES: usize = 160;
-const MU_SILENCE: [u8; G711_FRAME_BYTES] = [0xff; G711_FRAME_BYTES];
-const A_SILENCE: [u8; G711_FRAME_BYTES] = [0xd5; G711_FRAME_BYTES];
+const MU_SILENCE: [u8; G711_FRAME_BYTES] = [Law::Mu.silence(); G711_FRAME_BYTES];
+const A_SILENCE: [u8; G711_FRAME_BYTES] = [Law::A.silence(); G711_FRAME_BYTES];
 
 /// The random beginnings of a leg's streams (RFC 3550 §5.1) and session.
 #[derive(Clone, Copy, Debug)]
@@ -339,7 +340,7 @@ impl RtpLeg {
         let payload: &[u8] = match self.agreed.codec {
             CodecName::Pcmu => &MU_SILENCE,
             CodecName::Pcma => &A_SILENCE,
-            CodecName::Opus => &OPUS_SILENCE,
+            CodecName::Opus => &opus::SILENCE,
         };
         self.push(now, Some(payload), send);
     }

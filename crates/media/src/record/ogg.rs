@@ -10,9 +10,6 @@ pub(super) const PRE_SKIP: u16 = 312;
 /// 48 kHz samples in one packet of 20 ms.
 pub(super) const PACKET_SAMPLES: u64 = 960;
 
-/// 20 ms of mono silence: a full-band CELT frame (TOC 31, RFC 6716 §3.1) whose first coded bit says "silence".
-pub(super) const SILENCE: [u8; 3] = [0xF8, 0xFF, 0xFE];
-
 /// Packets on a full page: one second.
 pub(super) const PAGE_PACKETS: usize = 50;
 
@@ -262,6 +259,7 @@ const fn crc_table() -> [u32; 256] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audio::codec::opus::SILENCE;
     use opus::{Application, Channels, Decoder, Encoder};
 
     #[test]

@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use crossbeam_channel::TryRecvError;
 
-use super::ogg::{PACKET_SAMPLES, PRE_SKIP, PageBuilder, SILENCE};
+use super::ogg::{PACKET_SAMPLES, PRE_SKIP, PageBuilder};
 use super::recover::{playing_time, truncate_and_end};
 use super::tap::Source;
+use crate::audio::codec::opus::SILENCE;
 use crate::command::{Event, FinishedFile};
 use crate::units::{RecordingId, RoomId, TICK, Tick};
 

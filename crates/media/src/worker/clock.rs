@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::rtp::rtcp;
 use crate::units::{TICK, Tick};
 
 /// Sockets are drained this many times a tick. Inbound audio only has to be there by the next tick; the kernel's
@@ -9,8 +10,6 @@ use crate::units::{TICK, Tick};
 const POLLS_PER_TICK: u32 = 2;
 /// Late ticks that are made up for at once after a stall; the rest are skipped, so that nobody gets a burst.
 const MAX_LATE_TICKS: u32 = 2;
-/// Seconds from the NTP era (1900) to the Unix epoch.
-const NTP_UNIX_OFFSET_S: u64 = 2_208_988_800;
 
 pub(super) struct Clock {
     start: Instant,
@@ -90,9 +89,7 @@ impl Clock {
 
     /// Wall clock as a 64-bit NTP timestamp (RFC 5905 §6).
     pub(super) fn ntp(&self) -> u64 {
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let fraction = (u64::from(unix.subsec_nanos()) << 32) / 1_000_000_000;
-        ((unix.as_secs() + NTP_UNIX_OFFSET_S) << 32) | fraction
+        rtcp::ntp(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
     }
 
     /// Now on both clocks, to place the kernel's wall-clock timestamps on ours.

@@ -9,6 +9,9 @@ pub use packet::{OpusPacket, inspect};
 
 use opus::{Channels, Decoder};
 
+/// 20 ms of mono silence: a full-band CELT frame (TOC 31, RFC 6716 §3.1) whose first coded bit says "silence".
+pub const SILENCE: [u8; 3] = [0xF8, 0xFF, 0xFE];
+
 /// Samples of 2.5 ms, the unit in which libopus conceals.
 pub const CONCEAL_UNIT: usize = 120;
 
