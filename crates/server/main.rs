@@ -92,7 +92,7 @@ fn check_config(flags: &ServeFlags) -> Outcome<()> {
     logs::check(&loaded)?;
     let mut out = std::io::stdout().lock();
     for (key, setting) in &loaded.settings {
-        writeln!(out, "{key} = {} ({})", setting.value, setting.source)?;
+        writeln!(out, "{key} = {} ({})", setting.shown(key), setting.source)?;
     }
     Ok(())
 }

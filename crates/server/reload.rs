@@ -31,7 +31,7 @@ impl Reload {
         for key in &changes.live {
             // Keys that need a restart stay as they are, so that the next reload names them again.
             if let Some(setting) = newer.settings.get(key) {
-                tracing::info!("SIGHUP: {key} = {} ({})", setting.value, setting.source);
+                tracing::info!("SIGHUP: {key} = {} ({})", setting.shown(key), setting.source);
                 self.present.settings.insert(key.clone(), setting.clone());
             }
         }

@@ -69,7 +69,10 @@ pub fn new_token(store: &Store, name: &str, role: Role, ttl: Option<Duration>) -
 /// `Busy` when the database cannot be written.
 pub async fn first_token(store: &Store) -> Result<Option<String>, Error> {
     let (text, record) = new_token(store, "first start", Role::Admin, None)?;
-    Ok(store.insert_first_token(&record).await?.then_some(text))
+    let mut change = store.change().await?;
+    let is_first = change.insert_first_token(&record).await?;
+    change.commit().await?;
+    Ok(is_first.then_some(text))
 }
 
 /// Who is asking.
@@ -207,6 +210,7 @@ mod tests {
     use super::*;
     use crate::config::Limits;
     use crate::store::testing;
+    use crate::store::testing::change;
 
     fn live(requests_per_minute: u32) -> Live {
         Live::new(Limits {
@@ -222,7 +226,7 @@ mod tests {
     async fn token_is_known_by_its_text_and_stored_as_a_digest() {
         let (_dir, store) = testing::store().await;
         let (text, record) = new_token(&store, "portal", Role::Operator, None).unwrap();
-        store.insert_token(&record).await.unwrap();
+        change!(store, insert_token(&record)).unwrap();
         let tokens = Tokens::new(store.clone(), live(10));
         let who = tokens.identify(&text).await.unwrap();
         assert_eq!(who, Identity { token: record.id, name: "portal".into(), role: Role::Operator });
@@ -237,10 +241,10 @@ mod tests {
         let (_dir, store) = testing::store().await;
         let (expired, mut record) = new_token(&store, "old", Role::Admin, Some(Duration::from_secs(5))).unwrap();
         record.expires_at = Some(store::now());
-        store.insert_token(&record).await.unwrap();
+        change!(store, insert_token(&record)).unwrap();
         let (revoked, record) = new_token(&store, "lost", Role::Admin, None).unwrap();
-        store.insert_token(&record).await.unwrap();
-        store.revoke_token(record.id).await.unwrap();
+        change!(store, insert_token(&record)).unwrap();
+        change!(store, revoke_token(record.id)).unwrap();
         let tokens = Tokens::new(store, live(10));
         assert_eq!(tokens.identify(&expired).await.unwrap_err(), Error::Unauthorized("the token has expired"));
         assert_eq!(tokens.identify(&revoked).await.unwrap_err(), UNKNOWN);
@@ -250,7 +254,7 @@ mod tests {
     async fn lost_database_does_not_lock_out_who_was_just_here() {
         let (_dir, store) = testing::store().await;
         let (text, record) = new_token(&store, "portal", Role::Viewer, None).unwrap();
-        store.insert_token(&record).await.unwrap();
+        change!(store, insert_token(&record)).unwrap();
         let tokens = Tokens::new(store.clone(), live(10));
         tokens.identify(&text).await.unwrap();
         store.close().await;
@@ -269,7 +273,7 @@ mod tests {
         assert_eq!(first_token(&store).await.unwrap(), None);
         let record = store.tokens().await.unwrap().remove(0);
         assert_eq!((record.role, record.digest), (Role::Admin, digest(&first)));
-        store.revoke_token(record.id).await.unwrap();
+        change!(store, revoke_token(record.id)).unwrap();
         assert_eq!(first_token(&store).await.unwrap(), None);
     }
 

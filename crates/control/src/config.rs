@@ -10,6 +10,7 @@ mod meaning;
 mod raw;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use media::{Bitrate, CodecName};
+use url::Url;
 
 pub use layers::{ConfigError, Flag, Source};
 pub use live::{Limits, Live};
@@ -27,6 +29,8 @@ use raw::RawConfig;
 pub struct Config {
     /// Holds the database, the recordings (unless they have a place of their own), the admin token and the lock.
     pub data_dir: PathBuf,
+    /// Where everything but files is kept.
+    pub database: DatabaseConfig,
     /// The built-in conference server row.
     pub server: ServerConfig,
     /// REST API.
@@ -43,6 +47,33 @@ pub struct Config {
     pub drain: DrainConfig,
     /// What SIGHUP may change while calls run; shared by all clones of this configuration.
     pub live: Live,
+}
+
+/// Where everything but files is kept. `Display` shows where, without the password.
+#[derive(Clone)]
+pub enum DatabaseConfig {
+    /// In this file.
+    Sqlite(PathBuf),
+    /// On this server.
+    Postgres(Url),
+}
+
+impl fmt::Debug for DatabaseConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for DatabaseConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => path.display().fmt(f),
+            Self::Postgres(url) => {
+                let port = url.port().unwrap_or(5432);
+                write!(f, "postgres://{}:{port}{}", url.host_str().unwrap_or_default(), url.path())
+            }
+        }
+    }
 }
 
 /// The built-in conference server row, as it is made at the first start. Later the API changes it.
@@ -174,6 +205,16 @@ pub struct Setting {
     /// The layer.
     pub source: Source,
 }
+
+impl Setting {
+    /// The value for people: on one line, and hidden where it is a secret.
+    pub fn shown(&self, key: &str) -> String {
+        layers::shown(key, &self.value)
+    }
+}
+
+/// Keys whose values are shown to nobody.
+const SECRET_KEYS: &[&str] = &["database.url"];
 
 /// A configuration and the origin of each of its settings.
 #[derive(Clone, Debug)]

@@ -114,7 +114,11 @@ impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         match &error {
             // Locked, a full or vanished disk, no connection in time: it may come back.
-            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed => {
+            sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::WorkerCrashed => {
                 tracing::error!(%error, "the database is not there");
                 Self::Busy("the database is not available now".into())
             }
@@ -127,11 +131,18 @@ impl From<sqlx::Error> for Error {
     }
 }
 
-/// SQLite's primary result codes for a lock, an I/O error, a full disk, a file that cannot be opened or written
-/// (https://www.sqlite.org/rescode.html).
+/// It may be different in a moment.
 fn is_passing(error: &dyn sqlx::error::DatabaseError) -> bool {
-    let code = error.code().and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xFF);
-    matches!(code, Some(5 | 6 | 8 | 10 | 13 | 14))
+    let Some(code) = error.code() else { return false };
+    if error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() {
+        // A lock, an I/O error, a full disk, a file that cannot be opened or written: SQLite's primary result codes
+        // (https://www.sqlite.org/rescode.html).
+        return matches!(code.parse::<u32>().map(|code| code & 0xFF), Ok(5 | 6 | 8 | 10 | 13 | 14));
+    }
+    // PostgreSQL's SQLSTATE (its manual, appendix A): no connection, no resources, a server that starts, stops or gave up,
+    // a standby, a conflict with another transaction, a lock that was not to be had.
+    ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class))
+        || matches!(code.as_ref(), "25006" | "40001" | "40P01" | "55P03")
 }
 
 impl From<media::Error> for Error {

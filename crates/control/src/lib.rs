@@ -14,6 +14,7 @@ pub mod rooms;
 pub mod sip;
 pub mod store;
 pub mod tokens;
+mod words;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -29,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use api::Api;
 use config::Config;
 pub use error::Error;
-use events::EventFeed;
+use events::{EventFeed, Journal};
 use metrics::{Metrics, ProcessUsage};
 use rooms::Rooms;
 use sip::{SipHandle, SipMetrics};
@@ -45,6 +46,7 @@ const REQUESTS_PATIENCE: Duration = Duration::from_secs(3);
 pub struct Server {
     config: Config,
     store: Store,
+    journal: Journal,
     rooms: Rooms,
     metrics: Metrics,
     usage: Arc<ProcessUsage>,
@@ -64,11 +66,14 @@ impl Server {
     /// # Errors
     /// With one line that names what is in the way.
     pub async fn start(config: Config, engine: Engine, events: Receiver<Event>) -> Result<Self, Error> {
-        let path = config.data_dir.join(Store::FILE);
-        let store = Store::open(&path).await?;
-        let server = store.built_in_server(&config.server).await?;
+        let store = Store::open(&config.database).await?;
+        let journal = Journal::open(store.clone()).await?;
+        let mut entry = journal.change().await?;
+        let server = entry.built_in_server(&config.server).await?;
+        entry.commit().await?;
         let metrics = Metrics::new(engine.clone());
-        let rooms = Rooms::open(&config, engine, store.clone(), &server, metrics.rooms.clone()).await?;
+        let rooms =
+            Rooms::open(&config, engine, store.clone(), journal.clone(), &server, metrics.rooms.clone()).await?;
         rooms.recover_recordings().await?;
         let first_admin_token = auth::first_token(&store).await?;
         let usage = Arc::new(ProcessUsage::new());
@@ -89,6 +94,7 @@ impl Server {
         Ok(Self {
             config,
             store,
+            journal,
             rooms,
             metrics,
             usage,
@@ -138,6 +144,8 @@ impl Server {
         let rooms = self.rooms.clone();
         background.spawn(async move { rooms.sweep_recordings().await });
         background.spawn(self.feed.feed(self.rooms.clone()));
+        let journal = self.journal.clone();
+        background.spawn(async move { journal.keep().await });
         let usage = self.usage;
         background.spawn(async move {
             let mut every = tokio::time::interval(ProcessUsage::EVERY);
@@ -172,6 +180,9 @@ impl Server {
         background.shutdown().await;
         if let Err(error) = self.rooms.keep().await {
             tracing::error!(%error, "what rooms hold could not be kept");
+        }
+        if let Err(error) = self.journal.flush().await {
+            tracing::error!(%error, "the last events could not be kept");
         }
         self.store.close().await;
         match broken {

@@ -21,6 +21,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::config::{Config, RecordingsConfig};
 use crate::error::Error;
+use crate::events::Journal;
 use crate::ids::Id;
 use crate::metrics::RoomMetrics;
 use crate::store::{self, ServerRecord, Store};
@@ -210,6 +211,7 @@ pub struct Rooms {
 struct Inner {
     engine: Engine,
     store: Store,
+    journal: Journal,
     metrics: RoomMetrics,
     audio: AudioSpec,
     recordings: RecordingsConfig,
@@ -238,10 +240,13 @@ impl Rooms {
         config: &Config,
         engine: Engine,
         store: Store,
+        journal: Journal,
         server: &ServerRecord,
         metrics: RoomMetrics,
     ) -> Result<Self, Error> {
-        let released = store.release_rooms(server.id).await?;
+        let mut entry = journal.change().await?;
+        let released = entry.release_rooms(server.id).await?;
+        entry.commit().await?;
         if released > 0 {
             tracing::warn!(rooms = released, "the last run ended while people were in rooms");
         }
@@ -252,6 +257,7 @@ impl Rooms {
         let inner = Inner {
             engine,
             store,
+            journal,
             metrics,
             audio: AudioSpec {
                 max_talkers: config.media.max_talkers,

@@ -1,89 +1,108 @@
-//! The database: SQLite, opened once, concrete functions by table. Runs on sqlx's own threads; callers await it. Knows SQL
-//! and the domain's values; never HTTP, SIP or what is live. A function that returns `Ok` has its change on the disk.
+//! The database: SQLite or PostgreSQL behind one SQL text, concrete functions by table. Runs on sqlx's tasks and threads;
+//! callers await it. Knows SQL and the domain's values; never HTTP, SIP or what is live. Reads are on `Store`, writes on
+//! `Change`: one transaction, on the disk when `commit` returns.
+//!
+//! One text serves both databases because it keeps to what both do alike: `$n` parameters, `BIGINT` for ids, times (ms since
+//! 1970, UTC) and booleans (0 and 1), upserts and `RETURNING`. Where they differ, `Dialect` has the word.
 
+mod change;
+mod dialect;
+mod events;
 mod installation;
 mod listing;
 mod recordings;
 mod rooms;
 mod servers;
+mod sql;
 mod tokens;
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::Once;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use sqlx::AnyPool;
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::Migrator;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use url::Url;
 
+use crate::config::DatabaseConfig;
 use crate::error::Error;
 use crate::ids::{Id, Ids};
 
+pub use change::Change;
+pub use dialect::Dialect;
+pub use events::StoredEvent;
 pub use listing::{Listing, Order, Page};
 pub use recordings::{NewRecording, RecordingEnd, RecordingRecord, RecordingState};
 pub use rooms::Holding;
 pub use servers::{ServerKind, ServerRecord, ServerUpdate};
 pub use tokens::{Role, TokenRecord};
 
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
-/// How long a write waits for another process's (`conclave token …`).
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a caller waits for a connection before it is told to come again.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
-/// Readers at once. Each is a thread of sqlx with a page cache of its own.
+/// Readers at once. In SQLite each is a thread of sqlx with a page cache of its own.
 const READERS: u32 = 4;
 
 /// The database. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Store {
-    /// One connection: SQLite has one writer at a time, so we queue here, fairly, and not in its busy loop.
-    write: SqlitePool,
-    read: SqlitePool,
+    /// One connection: SQLite has one writer at a time, so we queue here, fairly, and not in its busy loop; and the order in
+    /// which changes are made is the order in which others see them, on both databases.
+    write: AnyPool,
+    read: AnyPool,
+    dialect: Dialect,
     ids: Ids,
 }
 
 impl Store {
-    /// The file's name in the data directory.
+    /// The name of SQLite's file in the data directory.
     pub const FILE: &str = "conclave.db";
 
-    /// Opens the file, making it when it is missing, and takes its schema to the present one.
+    /// Opens the database, making SQLite's file when it is missing, and takes its schema to the present one.
     ///
     /// # Errors
-    /// When the file cannot be opened, is damaged, or was written by a newer version.
-    pub async fn open(path: &Path) -> Result<Self, Error> {
-        let broken = |error: &dyn std::fmt::Display| Error::Broken(format!("database {}: {error}", path.display()));
-        // PINs and keys are in it: for its owner only. SQLite gives its companion files the same mode.
-        OpenOptions::new().append(true).create(true).mode(0o600).open(path).map_err(|e| broken(&e))?;
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .journal_mode(SqliteJournalMode::Wal)
-            // In WAL mode only FULL has a commit on the disk before it returns.
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(BUSY_TIMEOUT);
-        let write = SqlitePoolOptions::new()
-            .max_connections(1)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_with(options.clone())
-            .await
-            .map_err(|e| broken(&e))?;
-        MIGRATIONS.run(&write).await.map_err(|e| broken(&e))?;
-        let read = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_with(options.read_only(true).create_if_missing(false))
-            .await
-            .map_err(|e| broken(&e))?;
+    /// When it cannot be opened or reached, is damaged, or was written by a newer version.
+    pub async fn open(config: &DatabaseConfig) -> Result<Self, Error> {
+        static DRIVERS: Once = Once::new();
+        DRIVERS.call_once(sqlx::any::install_default_drivers);
+        let broken = |error: &dyn std::fmt::Display| Error::Broken(format!("database {config}: {error}"));
+        let (dialect, options) = match config {
+            DatabaseConfig::Sqlite(path) => {
+                // PINs and keys are in it: for its owner only. SQLite gives its companion files the same mode.
+                OpenOptions::new().append(true).create(true).mode(0o600).open(path).map_err(|e| broken(&e))?;
+                (Dialect::Sqlite, sqlite_options(path).map_err(|e| broken(&e))?)
+            }
+            DatabaseConfig::Postgres(url) => (Dialect::Postgres, quiet(url.as_str()).map_err(|e| broken(&e))?),
+        };
+        let pool = |most: u32, on_connect: &'static str| {
+            AnyPoolOptions::new().max_connections(most).acquire_timeout(ACQUIRE_TIMEOUT).after_connect(
+                move |connection, _| {
+                    Box::pin(async move { sqlx::raw_sql(on_connect).execute(connection).await.map(drop) })
+                },
+            )
+        };
+        let write = pool(1, dialect.on_connect()).connect_with(options.clone()).await.map_err(|e| broken(&e))?;
+        let migrations = match dialect {
+            Dialect::Sqlite => &SQLITE_MIGRATIONS,
+            Dialect::Postgres => &POSTGRES_MIGRATIONS,
+        };
+        migrations.run(&write).await.map_err(|e| broken(&e))?;
+        let read = pool(READERS, dialect.on_connect_to_read()).connect_with(options).await.map_err(|e| broken(&e))?;
         let last: Option<i64> = sqlx::query_scalar(
             "SELECT max(id) FROM (SELECT max(id) AS id FROM servers UNION ALL SELECT max(id) FROM rooms \
-             UNION ALL SELECT max(id) FROM recordings UNION ALL SELECT max(id) FROM tokens)",
+             UNION ALL SELECT max(revision) FROM rooms UNION ALL SELECT max(id) FROM recordings \
+             UNION ALL SELECT max(id) FROM tokens) AS every_id",
         )
         .fetch_one(&read)
         .await
         .map_err(|e| broken(&e))?;
-        Ok(Self { write, read, ids: Ids::after(last.map(Id::from_raw)) })
+        Ok(Self { write, read, dialect, ids: Ids::after(last.map(Id::from_raw)) })
     }
 
     /// Makes ids that no row has.
@@ -96,15 +115,28 @@ impl Store {
     /// # Errors
     /// `Busy` when it is not.
     pub async fn ping(&self) -> Result<(), Error> {
-        let _: i64 = sqlx::query_scalar("SELECT 1").fetch_one(&self.read).await?;
+        let _: i64 = sqlx::query_scalar("SELECT CAST(1 AS BIGINT)").fetch_one(&self.read).await?;
         Ok(())
     }
 
-    /// Finishes what runs and closes the file.
+    /// Finishes what runs and closes the connections.
     pub async fn close(&self) {
         self.read.close().await;
         self.write.close().await;
     }
+}
+
+/// A path may hold anything; a URL may not.
+fn sqlite_options(path: &Path) -> Result<AnyConnectOptions, sqlx::Error> {
+    let path = std::path::absolute(path)?;
+    let file = Url::from_file_path(&path).map_err(|()| sqlx::Error::Configuration("not a path of a file".into()))?;
+    quiet(&format!("sqlite://{}", file.path()))
+}
+
+/// Statements carry PINs and digests: none of them is logged.
+fn quiet(url: &str) -> Result<AnyConnectOptions, sqlx::Error> {
+    use sqlx::ConnectOptions;
+    Ok(url.parse::<AnyConnectOptions>()?.disable_statement_logging())
 }
 
 /// Now, in the precision that the database keeps.
@@ -137,52 +169,7 @@ fn search_text(fields: &[&str]) -> String {
 }
 
 #[cfg(test)]
-pub(crate) mod testing {
-    //! A store in a directory of its own.
-    use super::*;
-
-    /// Keep the directory as long as the store.
-    pub(crate) async fn store() -> (tempfile::TempDir, Store) {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(&dir.path().join(Store::FILE)).await.unwrap();
-        (dir, store)
-    }
-}
+pub(crate) mod testing;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn file_is_in_wal_mode_and_commits_reach_the_disk() {
-        let (_dir, store) = testing::store().await;
-        let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&store.write).await.unwrap();
-        let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&store.write).await.unwrap();
-        assert_eq!((mode.as_str(), synchronous), ("wal", 2));
-    }
-
-    #[tokio::test]
-    async fn file_is_its_owners_alone() {
-        use std::os::unix::fs::PermissionsExt;
-        let (dir, store) = testing::store().await;
-        store.secret("key", b"x").await.unwrap();
-        for entry in std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap()) {
-            assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{entry:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn two_processes_can_open_the_file() {
-        let (dir, first) = testing::store().await;
-        let second = Store::open(&dir.path().join(Store::FILE)).await.unwrap();
-        first.ping().await.unwrap();
-        second.ping().await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn directory_in_the_place_of_the_file_is_named() {
-        let dir = tempfile::tempdir().unwrap();
-        let error = Store::open(dir.path()).await.unwrap_err().to_string();
-        assert!(error.contains(dir.path().to_str().unwrap()), "{error}");
-    }
-}
+mod tests;

@@ -20,7 +20,9 @@ pub use crate::store::Role;
 pub async fn create(config: &Config, name: &str, role: Role, ttl: Option<Duration>) -> Result<String, Error> {
     let store = open(config).await?;
     let (text, record) = auth::new_token(&store, name, role, ttl)?;
-    store.insert_token(&record).await?;
+    let mut change = store.change().await?;
+    change.insert_token(&record).await?;
+    change.commit().await?;
     store.close().await;
     Ok(text)
 }
@@ -53,7 +55,9 @@ pub async fn list(config: &Config) -> Result<Vec<String>, Error> {
 pub async fn revoke(config: &Config, id: &str) -> Result<(), Error> {
     let id = Id::parse(id).ok_or(Error::NotFound("token"))?;
     let store = open(config).await?;
-    store.revoke_token(id).await?;
+    let mut change = store.change().await?;
+    change.revoke_token(id).await?;
+    change.commit().await?;
     store.close().await;
     Ok(())
 }
@@ -61,7 +65,7 @@ pub async fn revoke(config: &Config, id: &str) -> Result<(), Error> {
 async fn open(config: &Config) -> Result<Store, Error> {
     std::fs::create_dir_all(&config.data_dir)
         .map_err(|e| Error::Broken(format!("data directory {}: {e}", config.data_dir.display())))?;
-    Store::open(&config.data_dir.join(Store::FILE)).await
+    Store::open(&config.database).await
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! `media` or `control`. Plain threads, no runtime.
 //!
 //! Pure (no clock, no socket): [`tone`], [`signal`], [`g711`], [`netem`], [`clock`], [`sdp`], [`sip_message`], [`wav`],
-//! [`dtmf`]. With sockets and threads: [`rtp_peer`], [`sip_ua`], [`ports`]. With child processes: [`server`], [`api`],
+//! [`dtmf`]. With sockets and threads: [`rtp_peer`], [`sip_ua`], [`ports`]. With child processes: [`server`], [`api`], [`postgres`],
 //! [`sipp`], [`baresip`], [`ffmpeg`].
 
 pub mod api;
@@ -15,6 +15,7 @@ pub mod g711;
 pub mod netem;
 pub mod phone;
 pub mod ports;
+pub mod postgres;
 pub mod rtp_peer;
 pub mod sdp;
 pub mod server;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Table, Value};
 
-use super::{RawConfig, Setting, Sources};
+use super::{RawConfig, SECRET_KEYS, Setting, Sources};
 
 /// What a variable's name begins with to be ours; `__` also parts section from key.
 const ENV_PREFIX: &str = "CONCLAVE__";
@@ -136,7 +136,7 @@ pub(super) fn to_raw(settings: &BTreeMap<String, Setting>) -> Result<RawConfig, 
 pub(super) fn fault(settings: &BTreeMap<String, Setting>, key: &str, allowed: &str) -> ConfigError {
     let (found, source) = settings
         .get(key)
-        .map_or((String::new(), Source::Default), |setting| (shown(&setting.value), setting.source.clone()));
+        .map_or((String::new(), Source::Default), |setting| (setting.shown(key), setting.source.clone()));
     ConfigError::Value { key: key.to_owned(), source_: source, found, allowed: allowed.to_owned() }
 }
 
@@ -214,7 +214,7 @@ fn set(settings: &mut BTreeMap<String, Setting>, key: &str, value: Value, source
     };
     let strings = |items: &Vec<Value>| items.iter().all(Value::is_str);
     if !setting.value.same_type(&value) || value.as_array().is_some_and(|items| !strings(items)) {
-        let found = shown(&value);
+        let found = shown(key, &value);
         return Err(ConfigError::Value { key: key.to_owned(), source_: source, found, allowed: allowed.to_owned() });
     }
     *setting = Setting { value, source };
@@ -280,7 +280,10 @@ fn owned(value: &DeValue<'_>) -> Value {
 }
 
 /// A value on one line, cut where it would fill the screen.
-fn shown(value: &Value) -> String {
+pub(super) fn shown(key: &str, value: &Value) -> String {
+    if SECRET_KEYS.contains(&key) && value.as_str().is_none_or(|text| !text.is_empty()) {
+        return "(hidden)".to_owned();
+    }
     let text = one_line(&value.to_string());
     match text.char_indices().nth(120) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),

@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use media::{Bitrate, CodecName};
+use url::Url;
 
 use super::{
-    ApiConfig, Config, ConfigError, DrainConfig, Limits, Live, LogConfig, MediaConfig, RawConfig, RecordingsConfig,
-    ServerConfig, Setting, SipConfig, layers,
+    ApiConfig, Config, ConfigError, DatabaseConfig, DrainConfig, Limits, Live, LogConfig, MediaConfig, RawConfig,
+    RecordingsConfig, ServerConfig, Setting, SipConfig, layers,
 };
+use crate::store::Store;
 
 const DAY_S: i64 = 86_400;
 /// More threads than this is a typing error, not a machine.
@@ -21,7 +23,7 @@ const MAX_WORKERS: i64 = 256;
 /// Checks every value.
 pub(super) fn mean(raw: &RawConfig, settings: &BTreeMap<String, Setting>) -> Result<Config, ConfigError> {
     let check = Check(settings);
-    let RawConfig { server, api, sip, media, recordings, log, drain, .. } = raw;
+    let RawConfig { database, server, api, sip, media, recordings, log, drain, .. } = raw;
 
     check.that("data_dir", !raw.data_dir.trim().is_empty(), "a directory")?;
     let data_dir = PathBuf::from(&raw.data_dir);
@@ -72,8 +74,14 @@ pub(super) fn mean(raw: &RawConfig, settings: &BTreeMap<String, Setting>) -> Res
         dir => PathBuf::from(dir),
     };
 
+    let database = match database.url.as_str() {
+        "" => DatabaseConfig::Sqlite(data_dir.join(Store::FILE)),
+        url => DatabaseConfig::Postgres(check.postgres("database.url", url)?),
+    };
+
     Ok(Config {
         data_dir,
+        database,
         server,
         api: ApiConfig {
             listen: check.address("api.listen", &api.listen)?,
@@ -166,6 +174,13 @@ impl Check<'_> {
 
     fn address(&self, key: &str, text: &str) -> Result<SocketAddr, ConfigError> {
         text.parse().map_err(|_| self.fault(key, "an address with a port, such as 0.0.0.0:5060 or [::]:5060"))
+    }
+
+    /// sqlx takes both schemes.
+    fn postgres(&self, key: &str, text: &str) -> Result<Url, ConfigError> {
+        let fits = |url: &Url| matches!(url.scheme(), "postgres" | "postgresql") && url.has_host();
+        let allowed = "postgres://USER:PASSWORD@HOST:PORT/DATABASE, or empty";
+        Url::parse(text).ok().filter(fits).ok_or_else(|| self.fault(key, allowed))
     }
 
     fn networks(&self, key: &str, items: &[String]) -> Result<Vec<IpNet>, ConfigError> {

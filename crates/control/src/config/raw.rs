@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct RawConfig {
     pub(crate) data_dir: String,
+    pub(crate) database: RawDatabase,
     pub(crate) server: RawServer,
     pub(crate) api: RawApi,
     pub(crate) sip: RawSip,
@@ -23,6 +24,7 @@ impl Default for RawConfig {
     fn default() -> Self {
         Self {
             data_dir: "data".into(),
+            database: RawDatabase::default(),
             server: RawServer::default(),
             api: RawApi::default(),
             sip: RawSip::default(),
@@ -32,6 +34,13 @@ impl Default for RawConfig {
             drain: RawDrain::default(),
         }
     }
+}
+
+/// `[database]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RawDatabase {
+    pub(crate) url: String,
 }
 
 /// `[server]`

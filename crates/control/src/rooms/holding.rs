@@ -37,7 +37,12 @@ impl Rooms {
         if holdings.is_empty() {
             return Ok(());
         }
-        let kept = self.inner.store.hold(&holdings).await;
+        let kept = async {
+            let mut entry = self.inner.journal.change().await?;
+            entry.hold(&holdings).await?;
+            entry.commit().await
+        };
+        let kept = kept.await;
         if kept.is_err() {
             self.state().keep_again(&holdings);
         }

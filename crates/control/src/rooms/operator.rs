@@ -24,7 +24,9 @@ impl Rooms {
             policy: Policy::default(),
         };
         let _gate = self.inner.policy_gate.lock().await;
-        self.inner.store.insert_room(&room).await?;
+        let mut entry = self.inner.journal.change().await?;
+        entry.insert_room(&room).await?;
+        entry.commit().await?;
         self.state().know(room.id, &room.settings, room.policy, 0);
         Ok(room)
     }
@@ -39,7 +41,9 @@ impl Rooms {
         change: impl FnOnce(RoomSettings) -> Result<RoomSettings, Error> + Send,
     ) -> Result<(), Error> {
         let _gate = self.inner.policy_gate.lock().await;
-        let updated = self.inner.store.update_room(room, change).await?;
+        let mut entry = self.inner.journal.change().await?;
+        let updated = entry.update_room(room, change).await?;
+        entry.commit().await?;
         self.state().update(room, &updated.settings);
         Ok(())
     }
@@ -52,7 +56,9 @@ impl Rooms {
     pub async fn destroy_room(&self, room: Id) -> Result<(), Error> {
         {
             let _gate = self.inner.policy_gate.lock().await;
-            self.inner.store.delete_room(room).await?;
+            let mut entry = self.inner.journal.change().await?;
+            entry.delete_room(room).await?;
+            entry.commit().await?;
             let mut hung_up = 0;
             self.change(|state| {
                 hung_up = state.room(room).map_or(0, |known| known.participants().len());
@@ -99,7 +105,9 @@ impl Rooms {
     async fn hold(&self, room: Id, set: impl FnOnce(&mut Policy)) -> Result<(), Error> {
         let mut holding = self.state().holding(room, self.inner.server).ok_or(Error::NotFound("room"))?;
         set(&mut holding.policy);
-        self.inner.store.hold(&[holding]).await
+        let mut entry = self.inner.journal.change().await?;
+        entry.hold(&[holding]).await?;
+        entry.commit().await
     }
 
     /// Mutes or unmutes somebody.
@@ -145,7 +153,9 @@ impl Rooms {
     /// `NotFound`.
     pub async fn update_server(&self, server: Id, update: ServerUpdate) -> Result<(), Error> {
         let _gate = self.inner.policy_gate.lock().await;
-        let updated: ServerRecord = self.inner.store.update_server(server, update).await?;
+        let mut entry = self.inner.journal.change().await?;
+        let updated: ServerRecord = entry.update_server(server, update).await?;
+        entry.commit().await?;
         if server == self.inner.server {
             self.state().limit(Limits::from(&updated));
         }

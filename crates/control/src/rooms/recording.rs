@@ -53,7 +53,9 @@ impl Rooms {
             (call.media, extension)
         };
         let new = self.name(room, &extension);
-        self.inner.store.insert_recording(&new).await?;
+        let mut entry = self.inner.journal.change().await?;
+        entry.insert_recording(&new).await?;
+        entry.commit().await?;
         self.inner.recordings_open.send_modify(|open| *open += 1);
         // Before the tap: its end may be reported before the start is answered.
         self.tape(room, media, None, Some(new.id));
@@ -218,10 +220,16 @@ impl Rooms {
 
     /// Until it is written: a recording without an end in the store is repaired at the next start, at the latest.
     async fn keep_end(&self, id: Id, end: &RecordingEnd) {
-        while let Err(error) = self.inner.store.end_recording(id, end).await {
+        while let Err(error) = self.try_to_keep_end(id, end).await {
             tracing::error!(recording = id.raw(), %error, "the end of a recording could not be kept; trying again");
             tokio::time::sleep(STORE_RETRY).await;
         }
+    }
+
+    async fn try_to_keep_end(&self, id: Id, end: &RecordingEnd) -> Result<(), Error> {
+        let mut entry = self.inner.journal.change().await?;
+        entry.end_recording(id, end).await?;
+        entry.commit().await
     }
 
     /// A recording that outlived its room, where the configuration has them go together.
@@ -271,7 +279,7 @@ impl Rooms {
                 "the last run ended during a recording"
             );
             self.inner.metrics.recording_ended(end.state.as_str());
-            self.inner.store.end_recording(recording.id, &end).await?;
+            self.try_to_keep_end(recording.id, &end).await?;
         }
         Ok(())
     }
@@ -305,8 +313,9 @@ impl Rooms {
                 break;
             }
         }
-        self.inner.store.delete_recording(recording.id).await?;
-        Ok(())
+        let mut entry = self.inner.journal.change().await?;
+        entry.delete_recording(recording.id).await?;
+        entry.commit().await
     }
 
     /// Removes recordings past their time, now and every hour. Runs until it is dropped; returns when there is no such

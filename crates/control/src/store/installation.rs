@@ -12,15 +12,18 @@ impl Store {
     /// `Busy` when the database cannot be written.
     pub async fn secret(&self, name: &'static str, fresh: &[u8]) -> Result<Vec<u8>, Error> {
         // The update that changes nothing lets RETURNING give the row that was there.
+        let mut change = self.change().await?;
         let row = sqlx::query(
-            "INSERT INTO installation (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET name = name \
+            "INSERT INTO installation (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET name = excluded.name \
              RETURNING value",
         )
         .bind(name)
         .bind(fresh)
-        .fetch_one(&self.write)
+        .fetch_one(change.db())
         .await?;
-        Ok(row.try_get("value")?)
+        let value = row.try_get("value")?;
+        change.commit().await?;
+        Ok(value)
     }
 }
 

@@ -1,9 +1,11 @@
 //! Pages of a table: order, search, skip and top, as bound parameters. Column names come from the tables' own lists, never
 //! from a request.
 
-use sqlx::{QueryBuilder, Row, Sqlite};
+use sqlx::Row;
+use sqlx::any::AnyRow;
 
-use super::Store;
+use super::sql::{Sql, Value};
+use super::{Dialect, Store};
 use crate::error::Error;
 
 /// One part of an order.
@@ -46,6 +48,8 @@ pub struct Page<T> {
 /// A table as it is listed.
 pub(super) struct Table<'a> {
     pub(super) name: &'static str,
+    /// Read of each row.
+    pub(super) columns: &'static str,
     /// Column that `search` looks into, in lower case.
     pub(super) searched: &'static str,
     /// A column that must have this value.
@@ -54,25 +58,27 @@ pub(super) struct Table<'a> {
 }
 
 impl Table<'_> {
-    fn select(&self, what: &'static str) -> QueryBuilder<Sqlite> {
-        let mut query = QueryBuilder::new("SELECT ");
+    fn select(&self, what: &'static str, dialect: Dialect) -> Sql {
+        let mut query = Sql::new("SELECT ");
         query.push(what).push(" FROM ").push(self.name).push(" WHERE 1 = 1");
         if let Some((column, value)) = self.only {
-            query.push(" AND ").push(column).push(" = ").push_bind(value);
+            query.push(" AND ").push(column).push(" = ").bind(Value::Integer(value));
         }
         if let Some(search) = &self.listing.search {
-            query.push(" AND instr(").push(self.searched).push(", ").push_bind(search.to_lowercase()).push(") > 0");
+            query.push(" AND ").push(dialect.position()).push("(").push(self.searched).push(", ");
+            query.bind(Value::Text(search.to_lowercase())).push(") > 0");
         }
         query
     }
 
-    fn page(&self) -> QueryBuilder<Sqlite> {
-        let mut query = self.select("*");
+    fn page(&self, dialect: Dialect) -> Sql {
+        let mut query = self.select(self.columns, dialect);
         query.push(" ORDER BY ");
         for order in &self.listing.order {
             query.push(order.column).push(if order.descending { " DESC, " } else { " ASC, " });
         }
-        query.push("id ASC LIMIT ").push_bind(self.listing.top).push(" OFFSET ").push_bind(self.listing.skip);
+        query.push("id ASC LIMIT ").bind(Value::Integer(self.listing.top));
+        query.push(" OFFSET ").bind(Value::Integer(self.listing.skip));
         query
     }
 }
@@ -82,11 +88,11 @@ impl Store {
     pub(super) async fn list<T>(
         &self,
         table: Table<'_>,
-        read: fn(&sqlx::sqlite::SqliteRow) -> Result<T, sqlx::Error>,
+        read: fn(&AnyRow) -> Result<T, sqlx::Error>,
     ) -> Result<Page<T>, Error> {
         let mut moment = self.read.begin().await?;
-        let count: i64 = table.select("count(*)").build().fetch_one(&mut *moment).await?.try_get(0)?;
-        let rows = table.page().build().fetch_all(&mut *moment).await?;
+        let count: i64 = table.select("count(*)", self.dialect).query().fetch_one(&mut *moment).await?.try_get(0)?;
+        let rows = table.page(self.dialect).query().fetch_all(&mut *moment).await?;
         moment.commit().await?;
         Ok(Page { count, items: rows.iter().map(read).collect::<Result<_, _>>()? })
     }

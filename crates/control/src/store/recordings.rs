@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 
 use super::listing::{Listing, Page, Table};
-use super::{Store, from_ms, to_ms, unreadable};
+use super::{Change, Store, from_ms, to_ms, unreadable};
 use crate::error::Error;
 use crate::ids::Id;
 
@@ -97,15 +97,15 @@ pub struct RecordingRecord {
     pub part_of: Option<Id>,
 }
 
-impl Store {
+impl Change {
     /// Keeps a recording that is about to begin, as `RECORDING`.
     ///
     /// # Errors
     /// `Busy` when the database cannot be written.
-    pub async fn insert_recording(&self, new: &NewRecording) -> Result<(), Error> {
+    pub async fn insert_recording(&mut self, new: &NewRecording) -> Result<(), Error> {
         sqlx::query(
             "INSERT INTO recordings (id, room_id, server_id, state, answered_at, file_name, path) \
-             VALUES (?, ?, ?, 'RECORDING', ?, ?, ?)",
+             VALUES ($1, $2, $3, 'RECORDING', $4, $5, $6)",
         )
         .bind(new.id.raw())
         .bind(new.room.raw())
@@ -113,7 +113,7 @@ impl Store {
         .bind(to_ms(new.answered_at))
         .bind(&new.file_name)
         .bind(&new.path)
-        .execute(&self.write)
+        .execute(self.db())
         .await?;
         Ok(())
     }
@@ -122,11 +122,11 @@ impl Store {
     ///
     /// # Errors
     /// `Busy` when the database cannot be written.
-    pub async fn end_recording(&self, id: Id, end: &RecordingEnd) -> Result<(), Error> {
+    pub async fn end_recording(&mut self, id: Id, end: &RecordingEnd) -> Result<(), Error> {
         let file = end.file.as_ref();
         sqlx::query(
-            "UPDATE recordings SET state = ?, ended_at = ?, reason = ?, duration_ms = ?, file_size = ?, sha256 = ? \
-             WHERE id = ? AND state = 'RECORDING'",
+            "UPDATE recordings SET state = $1, ended_at = $2, reason = $3, duration_ms = $4, file_size = $5, sha256 = $6 \
+             WHERE id = $7 AND state = 'RECORDING'",
         )
         .bind(end.state.as_str())
         .bind(to_ms(end.ended_at))
@@ -135,18 +135,32 @@ impl Store {
         .bind(file.map(|(_, bytes, _)| i64::try_from(*bytes).unwrap_or(i64::MAX)))
         .bind(file.map(|(.., digest)| digest.to_vec()))
         .bind(id.raw())
-        .execute(&self.write)
+        .execute(self.db())
         .await?;
         Ok(())
     }
 
+    /// Forgets a recording that has ended; false when it was gone already or runs.
+    ///
+    /// # Errors
+    /// `Busy` when the database cannot be written.
+    pub async fn delete_recording(&mut self, id: Id) -> Result<bool, Error> {
+        let done = sqlx::query("DELETE FROM recordings WHERE id = $1 AND state <> 'RECORDING'")
+            .bind(id.raw())
+            .execute(self.db())
+            .await?;
+        Ok(done.rows_affected() > 0)
+    }
+}
+
+impl Store {
     /// A page of one room's recordings.
     ///
     /// # Errors
     /// `Busy` when the database is not there.
     pub async fn recordings(&self, room: Id, listing: &Listing) -> Result<Page<RecordingRecord>, Error> {
         let only = Some(("room_id", room.raw()));
-        self.list(Table { name: "recordings", searched: "lower(file_name)", only, listing }, read).await
+        self.list(Table { name: "recordings", columns: "*", searched: "lower(file_name)", only, listing }, read).await
     }
 
     /// The column that a field of the API is ordered by.
@@ -169,7 +183,7 @@ impl Store {
     /// # Errors
     /// `NotFound`, also when it is another room's.
     pub async fn recording(&self, room: Id, id: Id) -> Result<RecordingRecord, Error> {
-        let row = sqlx::query("SELECT * FROM recordings WHERE id = ? AND room_id = ?")
+        let row = sqlx::query("SELECT * FROM recordings WHERE id = $1 AND room_id = $2")
             .bind(id.raw())
             .bind(room.raw())
             .fetch_optional(&self.read)
@@ -183,7 +197,7 @@ impl Store {
     /// `NotFound`.
     pub async fn any_recording(&self, id: Id) -> Result<RecordingRecord, Error> {
         let row =
-            sqlx::query("SELECT * FROM recordings WHERE id = ?").bind(id.raw()).fetch_optional(&self.read).await?;
+            sqlx::query("SELECT * FROM recordings WHERE id = $1").bind(id.raw()).fetch_optional(&self.read).await?;
         Ok(read(&row.ok_or(Error::NotFound("recording"))?)?)
     }
 
@@ -192,7 +206,7 @@ impl Store {
     /// # Errors
     /// `NotFound`.
     pub async fn recording_by_digest(&self, sha256: &[u8; 32]) -> Result<RecordingRecord, Error> {
-        let row = sqlx::query("SELECT * FROM recordings WHERE sha256 = ? ORDER BY id LIMIT 1")
+        let row = sqlx::query("SELECT * FROM recordings WHERE sha256 = $1 ORDER BY id LIMIT 1")
             .bind(sha256.as_slice())
             .fetch_optional(&self.read)
             .await?;
@@ -215,7 +229,7 @@ impl Store {
     /// `Busy` when the database is not there.
     pub async fn recordings_ended_before(&self, limit: Timestamp, top: i64) -> Result<Vec<RecordingRecord>, Error> {
         let rows =
-            sqlx::query("SELECT * FROM recordings WHERE state <> 'RECORDING' AND ended_at < ? ORDER BY id LIMIT ?")
+            sqlx::query("SELECT * FROM recordings WHERE state <> 'RECORDING' AND ended_at < $1 ORDER BY id LIMIT $2")
                 .bind(to_ms(limit))
                 .bind(top)
                 .fetch_all(&self.read)
@@ -228,27 +242,15 @@ impl Store {
     /// # Errors
     /// `Busy` when the database is not there.
     pub async fn ended_recordings_of(&self, room: Id) -> Result<Vec<RecordingRecord>, Error> {
-        let rows = sqlx::query("SELECT * FROM recordings WHERE room_id = ? AND state <> 'RECORDING'")
+        let rows = sqlx::query("SELECT * FROM recordings WHERE room_id = $1 AND state <> 'RECORDING'")
             .bind(room.raw())
             .fetch_all(&self.read)
             .await?;
         Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
     }
-
-    /// Forgets a recording that has ended; false when it was gone already or runs.
-    ///
-    /// # Errors
-    /// `Busy` when the database cannot be written.
-    pub async fn delete_recording(&self, id: Id) -> Result<bool, Error> {
-        let done = sqlx::query("DELETE FROM recordings WHERE id = ? AND state <> 'RECORDING'")
-            .bind(id.raw())
-            .execute(&self.write)
-            .await?;
-        Ok(done.rows_affected() > 0)
-    }
 }
 
-fn read(row: &SqliteRow) -> Result<RecordingRecord, sqlx::Error> {
+fn read(row: &AnyRow) -> Result<RecordingRecord, sqlx::Error> {
     let state: String = row.try_get("state")?;
     let positive =
         |column| Ok::<_, sqlx::Error>(row.try_get::<Option<i64>, _>(column)?.map(|n| u64::try_from(n).unwrap_or(0)));
@@ -273,7 +275,7 @@ fn read(row: &SqliteRow) -> Result<RecordingRecord, sqlx::Error> {
             .map(|digest| digest.try_into().map_err(|_| unreadable("digest")))
             .transpose()?,
         reason: row.try_get("reason")?,
-        is_read: row.try_get("is_read")?,
+        is_read: row.try_get::<i64, _>("is_read")? != 0,
         part_of: row.try_get::<Option<i64>, _>("part_of")?.map(Id::from_raw),
     })
 }
@@ -281,6 +283,7 @@ fn read(row: &SqliteRow) -> Result<RecordingRecord, sqlx::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::testing::change;
     use crate::store::{now, testing};
 
     fn new(store: &Store, room: Id) -> NewRecording {
@@ -300,35 +303,35 @@ mod tests {
         let (_dir, store) = testing::store().await;
         let room = Id::from_raw(7);
         let new = new(&store, room);
-        store.insert_recording(&new).await.unwrap();
+        change!(store, insert_recording(&new)).unwrap();
         let open = store.open_recordings().await.unwrap();
         assert_eq!((open.len(), open[0].state, open[0].sha256), (1, RecordingState::Recording, None));
-        assert!(!store.delete_recording(new.id).await.unwrap());
+        assert!(!change!(store, delete_recording(new.id)).unwrap());
 
         let file = Some((Duration::from_millis(1500), 4096, [7; 32]));
         let end = RecordingEnd { state: RecordingState::Finished, ended_at: now(), reason: None, file };
-        store.end_recording(new.id, &end).await.unwrap();
+        change!(store, end_recording(new.id, &end)).unwrap();
         let late = RecordingEnd { state: RecordingState::Failed, reason: Some("late".into()), ..end.clone() };
-        store.end_recording(new.id, &late).await.unwrap();
+        change!(store, end_recording(new.id, &late)).unwrap();
         let ended = store.recording(room, new.id).await.unwrap();
         assert_eq!((ended.state, ended.file_size, ended.reason.clone()), (RecordingState::Finished, Some(4096), None));
         assert_eq!(store.recording_by_digest(&[7; 32]).await.unwrap(), ended);
         assert_eq!(store.recording(Id::from_raw(8), new.id).await.unwrap_err(), Error::NotFound("recording"));
         assert!(store.open_recordings().await.unwrap().is_empty());
-        assert!(store.delete_recording(new.id).await.unwrap());
-        assert!(!store.delete_recording(new.id).await.unwrap());
+        assert!(change!(store, delete_recording(new.id)).unwrap());
+        assert!(!change!(store, delete_recording(new.id)).unwrap());
     }
 
     #[tokio::test]
     async fn only_ended_recordings_of_the_past_are_old() {
         let (_dir, store) = testing::store().await;
         let (running, ended) = (new(&store, Id::from_raw(1)), new(&store, Id::from_raw(1)));
-        store.insert_recording(&running).await.unwrap();
-        store.insert_recording(&ended).await.unwrap();
+        change!(store, insert_recording(&running)).unwrap();
+        change!(store, insert_recording(&ended)).unwrap();
         let at = now();
         let end =
             RecordingEnd { state: RecordingState::Failed, ended_at: at, reason: Some("disk full".into()), file: None };
-        store.end_recording(ended.id, &end).await.unwrap();
+        change!(store, end_recording(ended.id, &end)).unwrap();
         assert!(store.recordings_ended_before(at, 10).await.unwrap().is_empty());
         let later = at + Duration::from_millis(1);
         let old = store.recordings_ended_before(later, 10).await.unwrap();

@@ -1,11 +1,11 @@
 //! Rooms as they are set, with the policies for their call and who owns them while they are active.
 
-use sqlx::Row;
+use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
-use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteRow};
+use sqlx::{Any, AssertSqlSafe, Row};
 
 use super::listing::{Listing, Page, Table};
-use super::{Store, from_ms, is_taken, now, search_text, to_ms, unreadable};
+use super::{Change, Store, from_ms, is_taken, now, search_text, to_ms, unreadable};
 use crate::error::Error;
 use crate::ids::Id;
 use crate::rooms::{Control, Layout, Mode, Policy, RoomRecord, RoomSettings};
@@ -23,26 +23,27 @@ pub struct Holding {
     pub epoch: i64,
 }
 
-type Bound<'q> = Query<'q, Sqlite, SqliteArguments>;
+type Bound<'q> = Query<'q, Any, AnyArguments>;
 
-impl Store {
+impl Change {
     /// Keeps a new room.
     ///
     /// # Errors
     /// `InUse` when the extension is taken.
-    pub async fn insert_room(&self, room: &RoomRecord) -> Result<(), Error> {
+    pub async fn insert_room(&mut self, room: &RoomRecord) -> Result<(), Error> {
         let query = sqlx::query(
             "INSERT INTO rooms (extension_number, mode, control, height, width, bitrate, framerate, layout, subject, \
              language, capacity, admin_pin, room_pin, enable_recording, enable_prompt, timezone, scheduled_start_at, \
              scheduled_end_at, numbers, internal_invitees, external_invitees, outbound_caller_ids, custom_options, \
-             search_text, token, created_at, id) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             search_text, revision, token, created_at, id) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28)",
         );
         bind_settings(query, &room.settings)?
+            .bind(self.ids.next().raw())
             .bind(&room.token)
             .bind(to_ms(room.created_at))
             .bind(room.id.raw())
-            .execute(&self.write)
+            .execute(self.db())
             .await
             .map_err(|e| match is_taken(&e) {
                 true => Error::InUse(format!("extension {} is taken", room.settings.extension_number).into()),
@@ -56,23 +57,23 @@ impl Store {
     /// # Errors
     /// `NotFound`, and whatever `change` refuses; nothing is changed then.
     pub async fn update_room(
-        &self,
+        &mut self,
         id: Id,
         change: impl FnOnce(RoomSettings) -> Result<RoomSettings, Error> + Send,
     ) -> Result<RoomRecord, Error> {
-        let mut at_once = self.write.begin_with("BEGIN IMMEDIATE").await?;
-        let row = sqlx::query("SELECT * FROM rooms WHERE id = ?").bind(id.raw()).fetch_optional(&mut *at_once).await?;
+        let select = format!("SELECT * FROM rooms WHERE id = $1{}", self.dialect.for_update());
+        let row = sqlx::query(AssertSqlSafe(select)).bind(id.raw()).fetch_optional(self.db()).await?;
         let mut room = read(&row.ok_or(Error::NotFound("room"))?)?;
         room.settings = change(room.settings)?;
         let query = sqlx::query(
-            "UPDATE rooms SET extension_number = ?, mode = ?, control = ?, height = ?, width = ?, bitrate = ?, \
-             framerate = ?, layout = ?, subject = ?, language = ?, capacity = ?, admin_pin = ?, room_pin = ?, \
-             enable_recording = ?, enable_prompt = ?, timezone = ?, scheduled_start_at = ?, scheduled_end_at = ?, \
-             numbers = ?, internal_invitees = ?, external_invitees = ?, outbound_caller_ids = ?, custom_options = ?, \
-             search_text = ? WHERE id = ?",
+            "UPDATE rooms SET extension_number = $1, mode = $2, control = $3, height = $4, width = $5, bitrate = $6, \
+             framerate = $7, layout = $8, subject = $9, language = $10, capacity = $11, admin_pin = $12, room_pin = $13, \
+             enable_recording = $14, enable_prompt = $15, timezone = $16, scheduled_start_at = $17, scheduled_end_at = $18, \
+             numbers = $19, internal_invitees = $20, external_invitees = $21, outbound_caller_ids = $22, custom_options = $23, \
+             search_text = $24, revision = $25 WHERE id = $26",
         );
-        bind_settings(query, &room.settings)?.bind(id.raw()).execute(&mut *at_once).await?;
-        at_once.commit().await?;
+        let revision = self.ids.next().raw();
+        bind_settings(query, &room.settings)?.bind(revision).bind(id.raw()).execute(self.db()).await?;
         Ok(room)
     }
 
@@ -80,17 +81,62 @@ impl Store {
     ///
     /// # Errors
     /// `NotFound`.
-    pub async fn delete_room(&self, id: Id) -> Result<(), Error> {
-        let done = sqlx::query("DELETE FROM rooms WHERE id = ?").bind(id.raw()).execute(&self.write).await?;
+    pub async fn delete_room(&mut self, id: Id) -> Result<(), Error> {
+        let done = sqlx::query("DELETE FROM rooms WHERE id = $1").bind(id.raw()).execute(self.db()).await?;
         if done.rows_affected() == 0 { Err(Error::NotFound("room")) } else { Ok(()) }
     }
 
+    /// Keeps policies and owners, all at once. Rooms that are gone are passed over.
+    ///
+    /// # Errors
+    /// `Busy` when the database cannot be written; nothing is changed then.
+    pub async fn hold(&mut self, holdings: &[Holding]) -> Result<(), Error> {
+        for holding in holdings {
+            let done = sqlx::query("UPDATE rooms SET locked = $1, muted = $2 WHERE id = $3")
+                .bind(i64::from(holding.policy.locked))
+                .bind(i64::from(holding.policy.muted))
+                .bind(holding.room.raw())
+                .execute(self.db())
+                .await?;
+            if done.rows_affected() == 0 || holding.epoch == 0 {
+                continue;
+            }
+            sqlx::query(
+                "INSERT INTO room_ownership (room_id, server_id, epoch, changed_at) VALUES ($1, $2, $3, $4) \
+                 ON CONFLICT (room_id) DO UPDATE SET server_id = excluded.server_id, epoch = excluded.epoch, \
+                 changed_at = excluded.changed_at",
+            )
+            .bind(holding.room.raw())
+            .bind(holding.owner.map(Id::raw))
+            .bind(holding.epoch)
+            .bind(to_ms(now()))
+            .execute(self.db())
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Lets go of every room that a run which ended without a goodbye still owned. Policies stay: they were answered.
+    ///
+    /// # Errors
+    /// `Busy` when the database cannot be written.
+    pub async fn release_rooms(&mut self, server: Id) -> Result<u64, Error> {
+        let done = sqlx::query("UPDATE room_ownership SET server_id = NULL, changed_at = $1 WHERE server_id = $2")
+            .bind(to_ms(now()))
+            .bind(server.raw())
+            .execute(self.db())
+            .await?;
+        Ok(done.rows_affected())
+    }
+}
+
+impl Store {
     /// One room.
     ///
     /// # Errors
     /// `NotFound`.
     pub async fn room(&self, id: Id) -> Result<RoomRecord, Error> {
-        let row = sqlx::query("SELECT * FROM rooms WHERE id = ?").bind(id.raw()).fetch_optional(&self.read).await?;
+        let row = sqlx::query("SELECT * FROM rooms WHERE id = $1").bind(id.raw()).fetch_optional(&self.read).await?;
         Ok(read(&row.ok_or(Error::NotFound("room"))?)?)
     }
 
@@ -99,7 +145,7 @@ impl Store {
     /// # Errors
     /// `Busy` when the database is not there.
     pub async fn rooms(&self, listing: &Listing) -> Result<Page<RoomRecord>, Error> {
-        self.list(Table { name: "rooms", searched: "search_text", only: None, listing }, read).await
+        self.list(Table { name: "rooms", columns: "*", searched: "search_text", only: None, listing }, read).await
     }
 
     /// The column that a field of the API is ordered by.
@@ -147,54 +193,9 @@ impl Store {
         .await?;
         Ok(rows.iter().map(|row| Ok((read(row)?, row.try_get("epoch")?))).collect::<Result<_, sqlx::Error>>()?)
     }
-
-    /// Keeps policies and owners, all at once. Rooms that are gone are passed over.
-    ///
-    /// # Errors
-    /// `Busy` when the database cannot be written; nothing is changed then.
-    pub async fn hold(&self, holdings: &[Holding]) -> Result<(), Error> {
-        let mut at_once = self.write.begin_with("BEGIN IMMEDIATE").await?;
-        for holding in holdings {
-            let done = sqlx::query("UPDATE rooms SET locked = ?, muted = ? WHERE id = ?")
-                .bind(holding.policy.locked)
-                .bind(holding.policy.muted)
-                .bind(holding.room.raw())
-                .execute(&mut *at_once)
-                .await?;
-            if done.rows_affected() == 0 || holding.epoch == 0 {
-                continue;
-            }
-            sqlx::query(
-                "INSERT INTO room_ownership (room_id, server_id, epoch, changed_at) VALUES (?, ?, ?, ?) \
-                 ON CONFLICT (room_id) DO UPDATE SET server_id = excluded.server_id, epoch = excluded.epoch, \
-                 changed_at = excluded.changed_at",
-            )
-            .bind(holding.room.raw())
-            .bind(holding.owner.map(Id::raw))
-            .bind(holding.epoch)
-            .bind(to_ms(now()))
-            .execute(&mut *at_once)
-            .await?;
-        }
-        at_once.commit().await?;
-        Ok(())
-    }
-
-    /// Lets go of every room that a run which ended without a goodbye still owned. Policies stay: they were answered.
-    ///
-    /// # Errors
-    /// `Busy` when the database cannot be written.
-    pub async fn release_rooms(&self, server: Id) -> Result<u64, Error> {
-        let done = sqlx::query("UPDATE room_ownership SET server_id = NULL, changed_at = ? WHERE server_id = ?")
-            .bind(to_ms(now()))
-            .bind(server.raw())
-            .execute(&self.write)
-            .await?;
-        Ok(done.rows_affected())
-    }
 }
 
-/// In the order of the columns of INSERT and UPDATE, `search_text` last.
+/// In the order of the columns of INSERT and UPDATE, up to `search_text`.
 fn bind_settings<'q>(query: Bound<'q>, settings: &'q RoomSettings) -> Result<Bound<'q>, Error> {
     let json = |error: serde_json::Error| Error::Broken(format!("cannot be written as JSON: {error}"));
     let invitees = settings.internal_invitees.as_ref().map(serde_json::to_string).transpose().map_err(json)?;
@@ -213,8 +214,8 @@ fn bind_settings<'q>(query: Bound<'q>, settings: &'q RoomSettings) -> Result<Bou
         .bind(i64::from(settings.capacity))
         .bind(&settings.admin_pin)
         .bind(&settings.room_pin)
-        .bind(settings.enable_recording)
-        .bind(settings.enable_prompt)
+        .bind(i64::from(settings.enable_recording))
+        .bind(i64::from(settings.enable_prompt))
         .bind(&settings.timezone)
         .bind(settings.scheduled_start_at.map(to_ms))
         .bind(settings.scheduled_end_at.map(to_ms))
@@ -226,11 +227,12 @@ fn bind_settings<'q>(query: Bound<'q>, settings: &'q RoomSettings) -> Result<Bou
         .bind(search_text(&[&settings.extension_number, &settings.subject])))
 }
 
-fn read(row: &SqliteRow) -> Result<RoomRecord, sqlx::Error> {
+fn read(row: &AnyRow) -> Result<RoomRecord, sqlx::Error> {
     let text = |column: &'static str| row.try_get::<String, _>(column);
     let number = |column: &'static str| {
         row.try_get::<i64, _>(column).and_then(|n| u32::try_from(n).map_err(|_| unreadable(column)))
     };
+    let flag = |column: &'static str| Ok::<_, sqlx::Error>(row.try_get::<i64, _>(column)? != 0);
     let time = |column: &'static str| Ok::<_, sqlx::Error>(row.try_get::<Option<i64>, _>(column)?.map(from_ms));
     let json = |column: &'static str| row.try_get::<Option<String>, _>(column);
     Ok(RoomRecord {
@@ -249,8 +251,8 @@ fn read(row: &SqliteRow) -> Result<RoomRecord, sqlx::Error> {
             capacity: number("capacity")?,
             admin_pin: row.try_get("admin_pin")?,
             room_pin: row.try_get("room_pin")?,
-            enable_recording: row.try_get("enable_recording")?,
-            enable_prompt: row.try_get("enable_prompt")?,
+            enable_recording: flag("enable_recording")?,
+            enable_prompt: flag("enable_prompt")?,
             timezone: row.try_get("timezone")?,
             scheduled_start_at: time("scheduled_start_at")?,
             scheduled_end_at: time("scheduled_end_at")?,
@@ -266,7 +268,7 @@ fn read(row: &SqliteRow) -> Result<RoomRecord, sqlx::Error> {
         },
         token: text("token")?,
         created_at: from_ms(row.try_get("created_at")?),
-        policy: Policy { locked: row.try_get("locked")?, muted: row.try_get("muted")? },
+        policy: Policy { locked: flag("locked")?, muted: flag("muted")? },
     })
 }
 
@@ -275,6 +277,7 @@ mod tests {
     use super::*;
     use crate::rooms::OutboundCallerId;
     use crate::rooms::testing::settings;
+    use crate::store::testing::change;
     use crate::store::{Order, testing};
 
     fn room(store: &Store, extension: &str) -> RoomRecord {
@@ -297,10 +300,10 @@ mod tests {
         written.settings.outbound_caller_ids =
             Some(vec![OutboundCallerId { provider_id: "p".into(), caller_id: "123".into(), description: None }]);
         written.settings.layout = Layout::Layout7;
-        store.insert_room(&written).await.unwrap();
+        change!(store, insert_room(&written)).unwrap();
         assert_eq!(store.room(written.id).await.unwrap(), written);
         store.close().await;
-        let again = Store::open(&dir.path().join(Store::FILE)).await.unwrap();
+        let again = dir.open().await;
         assert_eq!(again.room(written.id).await.unwrap(), written);
         assert!(again.ids().next() > written.id);
     }
@@ -308,8 +311,8 @@ mod tests {
     #[tokio::test]
     async fn second_room_of_an_extension_is_refused() {
         let (_dir, store) = testing::store().await;
-        store.insert_room(&room(&store, "900")).await.unwrap();
-        let error = store.insert_room(&room(&store, "900")).await.unwrap_err();
+        change!(store, insert_room(&room(&store, "900"))).unwrap();
+        let error = change!(store, insert_room(&room(&store, "900"))).unwrap_err();
         assert_eq!(error, Error::InUse("extension 900 is taken".into()));
     }
 
@@ -317,11 +320,11 @@ mod tests {
     async fn refused_update_changes_nothing() {
         let (_dir, store) = testing::store().await;
         let written = room(&store, "900");
-        store.insert_room(&written).await.unwrap();
-        let refused = store.update_room(written.id, |_| Err(Error::invalid("capacity", "no"))).await;
+        change!(store, insert_room(&written)).unwrap();
+        let refused = change!(store, update_room(written.id, |_| Err(Error::invalid("capacity", "no"))));
         assert_eq!(refused.unwrap_err(), Error::invalid("capacity", "no"));
         assert_eq!(store.room(written.id).await.unwrap(), written);
-        let updated = store.update_room(written.id, |s| Ok(RoomSettings { capacity: 7, ..s })).await.unwrap();
+        let updated = change!(store, update_room(written.id, |s| Ok(RoomSettings { capacity: 7, ..s }))).unwrap();
         assert_eq!(updated.settings.capacity, 7);
         assert_eq!(store.room(written.id).await.unwrap(), updated);
     }
@@ -332,7 +335,7 @@ mod tests {
         for (extension, subject) in [("901", "Straße"), ("902", "ÄRGER"), ("903", "100% a_b")] {
             let mut room = room(&store, extension);
             room.settings.subject = subject.into();
-            store.insert_room(&room).await.unwrap();
+            change!(store, insert_room(&room)).unwrap();
         }
         let extensions = async |listing: Listing| {
             let page = store.rooms(&listing).await.unwrap();
@@ -356,27 +359,20 @@ mod tests {
     #[tokio::test]
     async fn holdings_are_kept_and_released() {
         let (_dir, store) = testing::store().await;
-        let server = store
-            .built_in_server(&crate::config::ServerConfig {
-                name: "s".into(),
-                ipv4: None,
-                ipv6: None,
-                max_rooms: 1,
-                max_participants: 1,
-            })
-            .await
-            .unwrap();
+        let config =
+            crate::config::ServerConfig { name: "s".into(), ipv4: None, ipv6: None, max_rooms: 1, max_participants: 1 };
+        let server = change!(store, built_in_server(&config)).unwrap();
         let written = room(&store, "900");
-        store.insert_room(&written).await.unwrap();
+        change!(store, insert_room(&written)).unwrap();
         let policy = Policy { locked: true, muted: false };
         let gone = Holding { room: Id::from_raw(1), policy, owner: None, epoch: 1 };
         let kept = Holding { room: written.id, policy, owner: Some(server.id), epoch: 4 };
-        store.hold(&[gone, kept]).await.unwrap();
+        change!(store, hold(&[gone, kept])).unwrap();
         let all = store.all_rooms().await.unwrap();
         assert_eq!((all[0].0.policy, all[0].1), (policy, 4));
-        assert_eq!(store.release_rooms(server.id).await.unwrap(), 1);
-        assert_eq!(store.release_rooms(server.id).await.unwrap(), 0);
-        store.delete_room(written.id).await.unwrap();
-        assert_eq!(store.delete_room(written.id).await.unwrap_err(), Error::NotFound("room"));
+        assert_eq!(change!(store, release_rooms(server.id)).unwrap(), 1);
+        assert_eq!(change!(store, release_rooms(server.id)).unwrap(), 0);
+        change!(store, delete_room(written.id)).unwrap();
+        assert_eq!(change!(store, delete_room(written.id)).unwrap_err(), Error::NotFound("room"));
     }
 }

@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 
 use super::listing::{Listing, Page, Table};
-use super::{Store, from_ms, now, search_text, to_ms, unreadable};
+use super::{Change, Store, from_ms, now, search_text, to_ms, unreadable};
 use crate::config::ServerConfig;
 use crate::error::Error;
 use crate::ids::Id;
@@ -63,22 +63,21 @@ pub struct ServerUpdate {
     pub max_participants: Option<u32>,
 }
 
-impl Store {
+impl Change {
     /// The built-in server's row: made at the first start. Name and addresses follow the configuration at each start, as
     /// the API cannot change them; the rest is the API's.
     ///
     /// # Errors
     /// `Busy` when the database cannot be written; `InUse` when another server has the name.
-    pub async fn built_in_server(&self, config: &ServerConfig) -> Result<ServerRecord, Error> {
+    pub async fn built_in_server(&mut self, config: &ServerConfig) -> Result<ServerRecord, Error> {
         let ServerConfig { name, ipv4, ipv6, max_rooms, max_participants } = config;
         let searched = search_text(&[name, ipv4.as_deref().unwrap_or(""), ipv6.as_deref().unwrap_or("")]);
-        let mut change = self.write.begin_with("BEGIN IMMEDIATE").await?;
         let present: Option<i64> =
-            sqlx::query_scalar("SELECT id FROM servers WHERE kind = 'INTERNAL'").fetch_optional(&mut *change).await?;
+            sqlx::query_scalar("SELECT id FROM servers WHERE kind = 'INTERNAL'").fetch_optional(self.db()).await?;
         let id = present.unwrap_or_else(|| self.ids.next().raw());
         sqlx::query(
             "INSERT INTO servers (id, name, kind, enabled, ipv4, ipv6, max_rooms, max_participants, search_text, created_at) \
-             VALUES (?, ?, 'INTERNAL', 1, ?, ?, ?, ?, ?, ?) \
+             VALUES ($1, $2, 'INTERNAL', 1, $3, $4, $5, $6, $7, $8) \
              ON CONFLICT (id) DO UPDATE SET name = excluded.name, ipv4 = excluded.ipv4, ipv6 = excluded.ipv6, \
              search_text = excluded.search_text",
         )
@@ -90,23 +89,42 @@ impl Store {
         .bind(i64::from(*max_participants))
         .bind(searched)
         .bind(to_ms(now()))
-        .execute(&mut *change)
+        .execute(self.db())
         .await
         .map_err(|e| match super::is_taken(&e) {
             true => Error::InUse(format!("another server is named {name}").into()),
             false => e.into(),
         })?;
-        let row = sqlx::query("SELECT * FROM servers WHERE id = ?").bind(id).fetch_one(&mut *change).await?;
-        change.commit().await?;
+        let row = sqlx::query("SELECT * FROM servers WHERE id = $1").bind(id).fetch_one(self.db()).await?;
         Ok(read(&row)?)
     }
 
+    /// Changes a server; gives it as it is then.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn update_server(&mut self, id: Id, update: ServerUpdate) -> Result<ServerRecord, Error> {
+        let row = sqlx::query(
+            "UPDATE servers SET enabled = coalesce($1, enabled), max_rooms = coalesce($2, max_rooms), \
+             max_participants = coalesce($3, max_participants) WHERE id = $4 RETURNING *",
+        )
+        .bind(update.enabled.map(i64::from))
+        .bind(update.max_rooms.map(i64::from))
+        .bind(update.max_participants.map(i64::from))
+        .bind(id.raw())
+        .fetch_optional(self.db())
+        .await?;
+        Ok(read(&row.ok_or(Error::NotFound("server"))?)?)
+    }
+}
+
+impl Store {
     /// A page of servers.
     ///
     /// # Errors
     /// `Busy` when the database is not there.
     pub async fn servers(&self, listing: &Listing) -> Result<Page<ServerRecord>, Error> {
-        self.list(Table { name: "servers", searched: "search_text", only: None, listing }, read).await
+        self.list(Table { name: "servers", columns: "*", searched: "search_text", only: None, listing }, read).await
     }
 
     /// The column that a field of the API is ordered by.
@@ -129,30 +147,12 @@ impl Store {
     /// # Errors
     /// `NotFound`.
     pub async fn server(&self, id: Id) -> Result<ServerRecord, Error> {
-        let row = sqlx::query("SELECT * FROM servers WHERE id = ?").bind(id.raw()).fetch_optional(&self.read).await?;
-        Ok(read(&row.ok_or(Error::NotFound("server"))?)?)
-    }
-
-    /// Changes a server; gives it as it is then.
-    ///
-    /// # Errors
-    /// `NotFound`.
-    pub async fn update_server(&self, id: Id, update: ServerUpdate) -> Result<ServerRecord, Error> {
-        let row = sqlx::query(
-            "UPDATE servers SET enabled = coalesce(?, enabled), max_rooms = coalesce(?, max_rooms), \
-             max_participants = coalesce(?, max_participants) WHERE id = ? RETURNING *",
-        )
-        .bind(update.enabled)
-        .bind(update.max_rooms.map(i64::from))
-        .bind(update.max_participants.map(i64::from))
-        .bind(id.raw())
-        .fetch_optional(&self.write)
-        .await?;
+        let row = sqlx::query("SELECT * FROM servers WHERE id = $1").bind(id.raw()).fetch_optional(&self.read).await?;
         Ok(read(&row.ok_or(Error::NotFound("server"))?)?)
     }
 }
 
-fn read(row: &SqliteRow) -> Result<ServerRecord, sqlx::Error> {
+fn read(row: &AnyRow) -> Result<ServerRecord, sqlx::Error> {
     let kind: String = row.try_get("kind")?;
     let number = |column| row.try_get::<i64, _>(column).map(|n| u32::try_from(n).unwrap_or(0));
     Ok(ServerRecord {
@@ -163,7 +163,7 @@ fn read(row: &SqliteRow) -> Result<ServerRecord, sqlx::Error> {
             "EXTERNAL" => ServerKind::External,
             _ => return Err(unreadable("server kind")),
         },
-        enabled: row.try_get("enabled")?,
+        enabled: row.try_get::<i64, _>("enabled")? != 0,
         ipv4: row.try_get("ipv4")?,
         ipv6: row.try_get("ipv6")?,
         max_rooms: number("max_rooms")?,
@@ -176,6 +176,7 @@ fn read(row: &SqliteRow) -> Result<ServerRecord, sqlx::Error> {
 mod tests {
     use super::*;
     use crate::store::testing;
+    use crate::store::testing::change;
 
     fn config(name: &str) -> ServerConfig {
         ServerConfig {
@@ -190,11 +191,11 @@ mod tests {
     #[tokio::test]
     async fn built_in_row_is_made_once_and_keeps_what_the_api_changed() {
         let (_dir, store) = testing::store().await;
-        let first = store.built_in_server(&config("one")).await.unwrap();
+        let first = change!(store, built_in_server(&config("one"))).unwrap();
         assert!(first.enabled && first.kind == ServerKind::Internal && first.max_rooms == 5);
         let update = ServerUpdate { enabled: Some(false), max_rooms: Some(7), max_participants: None };
-        store.update_server(first.id, update).await.unwrap();
-        let again = store.built_in_server(&config("two")).await.unwrap();
+        change!(store, update_server(first.id, update)).unwrap();
+        let again = change!(store, built_in_server(&config("two"))).unwrap();
         assert_eq!((again.id, again.name.as_str(), again.enabled), (first.id, "two", false));
         assert_eq!((again.max_rooms, again.max_participants), (7, 50));
         assert_eq!(store.servers(&Listing::default()).await.unwrap(), Page { count: 1, items: vec![again] });
@@ -205,6 +206,6 @@ mod tests {
         let (_dir, store) = testing::store().await;
         let id = Id::from_raw(1);
         assert_eq!(store.server(id).await.unwrap_err(), Error::NotFound("server"));
-        assert_eq!(store.update_server(id, ServerUpdate::default()).await.unwrap_err(), Error::NotFound("server"));
+        assert_eq!(change!(store, update_server(id, ServerUpdate::default())).unwrap_err(), Error::NotFound("server"));
     }
 }

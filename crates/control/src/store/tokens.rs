@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 
-use super::{Store, from_ms, now, to_ms, unreadable};
+use super::{Change, Store, from_ms, now, to_ms, unreadable};
 use crate::error::Error;
 use crate::ids::Id;
 
@@ -56,41 +56,64 @@ impl TokenRecord {
     }
 }
 
-impl Store {
+impl Change {
     /// Keeps a new token.
     ///
     /// # Errors
     /// `Busy` when the database cannot be written.
-    pub async fn insert_token(&self, token: &TokenRecord) -> Result<(), Error> {
-        let mut change = self.write.acquire().await?;
-        insert(token, &mut change).await
+    pub async fn insert_token(&mut self, token: &TokenRecord) -> Result<(), Error> {
+        sqlx::query(
+            "INSERT INTO tokens (id, name, role, digest, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)",
+        )
+        .bind(token.id.raw())
+        .bind(&token.name)
+        .bind(token.role.as_str())
+        .bind(token.digest.as_slice())
+        .bind(to_ms(token.created_at))
+        .bind(token.expires_at.map(to_ms))
+        .execute(self.db())
+        .await?;
+        Ok(())
     }
 
     /// Keeps the token of the first start; false, and nothing is kept, when this is not the first start.
     ///
     /// # Errors
     /// `Busy` when the database cannot be written.
-    pub async fn insert_first_token(&self, token: &TokenRecord) -> Result<bool, Error> {
-        let mut change = self.write.begin_with("BEGIN IMMEDIATE").await?;
+    pub async fn insert_first_token(&mut self, token: &TokenRecord) -> Result<bool, Error> {
         let done =
-            sqlx::query("INSERT INTO installation (name, value) VALUES ('first_token', ?) ON CONFLICT DO NOTHING")
+            sqlx::query("INSERT INTO installation (name, value) VALUES ('first_token', $1) ON CONFLICT DO NOTHING")
                 .bind(token.id.to_string().into_bytes())
-                .execute(&mut *change)
+                .execute(self.db())
                 .await?;
         if done.rows_affected() == 0 {
             return Ok(false);
         }
-        insert(token, &mut change).await?;
-        change.commit().await?;
+        self.insert_token(token).await?;
         Ok(true)
     }
 
+    /// Ends a token; one that was ended stays so.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn revoke_token(&mut self, id: Id) -> Result<(), Error> {
+        let done = sqlx::query("UPDATE tokens SET revoked_at = coalesce(revoked_at, $1) WHERE id = $2")
+            .bind(to_ms(now()))
+            .bind(id.raw())
+            .execute(self.db())
+            .await?;
+        if done.rows_affected() == 0 { Err(Error::NotFound("token")) } else { Ok(()) }
+    }
+}
+
+impl Store {
     /// The token with this digest.
     ///
     /// # Errors
     /// `Busy` when the database is not there.
     pub async fn token(&self, digest: &[u8; 32]) -> Result<Option<TokenRecord>, Error> {
-        let row = sqlx::query("SELECT * FROM tokens WHERE digest = ?")
+        let row = sqlx::query("SELECT * FROM tokens WHERE digest = $1")
             .bind(digest.as_slice())
             .fetch_optional(&self.read)
             .await?;
@@ -105,35 +128,9 @@ impl Store {
         let rows = sqlx::query("SELECT * FROM tokens ORDER BY id").fetch_all(&self.read).await?;
         Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
     }
-
-    /// Ends a token; one that was ended stays so.
-    ///
-    /// # Errors
-    /// `NotFound`.
-    pub async fn revoke_token(&self, id: Id) -> Result<(), Error> {
-        let done = sqlx::query("UPDATE tokens SET revoked_at = coalesce(revoked_at, ?) WHERE id = ?")
-            .bind(to_ms(now()))
-            .bind(id.raw())
-            .execute(&self.write)
-            .await?;
-        if done.rows_affected() == 0 { Err(Error::NotFound("token")) } else { Ok(()) }
-    }
 }
 
-async fn insert(token: &TokenRecord, change: &mut sqlx::SqliteConnection) -> Result<(), Error> {
-    sqlx::query("INSERT INTO tokens (id, name, role, digest, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?)")
-        .bind(token.id.raw())
-        .bind(&token.name)
-        .bind(token.role.as_str())
-        .bind(token.digest.as_slice())
-        .bind(to_ms(token.created_at))
-        .bind(token.expires_at.map(to_ms))
-        .execute(change)
-        .await?;
-    Ok(())
-}
-
-fn read(row: &SqliteRow) -> Result<TokenRecord, sqlx::Error> {
+fn read(row: &AnyRow) -> Result<TokenRecord, sqlx::Error> {
     let role: String = row.try_get("role")?;
     let digest: Vec<u8> = row.try_get("digest")?;
     Ok(TokenRecord {

@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, Request, StatusCode, header};
 use control::api::{Api, router};
 use control::auth::new_token;
 use control::config::{Config, Loaded, Sources};
-use control::events::EventFeed;
+use control::events::{EventFeed, Journal};
 use control::metrics::{Metrics, ProcessUsage};
 use control::rooms::{Caller, DialogOrder, ParticipantId, Refusal, Rooms, Seat};
 use control::store::{Role, Store};
@@ -39,6 +39,13 @@ pub(crate) struct House {
 /// Settings for a test in `dir`; `more` as `SECTION__KEY`.
 pub(crate) fn config(dir: &Path, more: &[(&str, &str)]) -> Config {
     let mut env = vec![("CONCLAVE__DATA_DIR".to_owned(), dir.to_str().unwrap().to_owned())];
+    if let Some(server) = testkit::postgres::test_server() {
+        // The database belongs to the directory: a house that is opened in it again finds it.
+        let kept = dir.join("postgres.url");
+        let url = std::fs::read_to_string(&kept).unwrap_or_else(|_| testkit::postgres::fresh_database(&server));
+        std::fs::write(kept, &url).unwrap();
+        env.push(("CONCLAVE__DATABASE__URL".to_owned(), url));
+    }
     env.extend(more.iter().map(|(key, value)| (format!("CONCLAVE__{key}"), (*value).to_owned())));
     Loaded::read(&Sources { env, ..Sources::default() }).unwrap().config
 }
@@ -67,23 +74,31 @@ impl House {
     pub(crate) async fn open_in(dir: TempDir, more: &[(&str, &str)]) -> Self {
         let config = config(dir.path(), more);
         let (engine, events) = engine(&config);
-        let store = Store::open(&dir.path().join(Store::FILE)).await.unwrap();
-        let server = store.built_in_server(&config.server).await.unwrap();
+        let store = Store::open(&config.database).await.unwrap();
+        let journal = Journal::open(store.clone()).await.unwrap();
+        let mut entry = journal.change().await.unwrap();
+        let server = entry.built_in_server(&config.server).await.unwrap();
+        entry.commit().await.unwrap();
         let metrics = Metrics::new(engine.clone());
-        let rooms = Rooms::open(&config, engine.clone(), store.clone(), &server, metrics.rooms.clone()).await.unwrap();
+        let rooms =
+            Rooms::open(&config, engine.clone(), store.clone(), journal.clone(), &server, metrics.rooms.clone());
+        let rooms = rooms.await.unwrap();
         rooms.recover_recordings().await.unwrap();
         let usage = Arc::new(ProcessUsage::new());
         let api = Api::new(&config, rooms.clone(), store.clone(), metrics, usage).await.unwrap();
         let mut tokens = HashMap::new();
         for role in [Role::Admin, Role::Operator, Role::Viewer] {
             let (text, record) = new_token(&store, role.as_str(), role, None).unwrap();
-            store.insert_token(&record).await.unwrap();
+            let mut change = store.change().await.unwrap();
+            change.insert_token(&record).await.unwrap();
+            change.commit().await.unwrap();
             tokens.insert(role.as_str(), text);
         }
         let mut tasks = JoinSet::new();
         tasks.spawn(EventFeed::start(events).unwrap().feed(rooms.clone()));
         let keeper = rooms.clone();
         tasks.spawn(async move { keeper.keep_house().await });
+        tasks.spawn(async move { journal.keep().await });
         Self { dir, rooms, store, engine, router: router(Arc::new(api)), tokens, _tasks: tasks }
     }
 

@@ -202,7 +202,9 @@ async fn recordings_of_a_crashed_run_are_repaired_at_the_start() {
             file_name: name.to_owned(),
             path: name.to_owned(),
         };
-        house.store.insert_recording(&new).await.unwrap();
+        let mut change = house.store.change().await.unwrap();
+        change.insert_recording(&new).await.unwrap();
+        change.commit().await.unwrap();
         ids.push(new.id);
     }
     let house = House::open_in(house.crash().await, &[]).await;

@@ -1,0 +1,184 @@
+//! Events as they are announced: what kinds there are, and what each carries. Pure values; `serde` makes them the JSON that
+//! is kept and sent.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::ids::Id;
+use crate::words::words;
+
+words! {
+    /// What happened.
+    Kind {
+        /// The API made a room.
+        RoomCreated = "room.created",
+        /// The API changed a room's settings.
+        RoomUpdated = "room.updated",
+        /// The API destroyed a room.
+        RoomDestroyed = "room.destroyed",
+        /// The first participant came.
+        RoomStarted = "room.started",
+        /// The last participant left.
+        RoomEnded = "room.ended",
+        /// Nobody new comes in.
+        RoomLocked = "room.locked",
+        /// New participants come in again.
+        RoomUnlocked = "room.unlocked",
+        /// Everyone but the chairman is muted.
+        RoomMuted = "room.muted",
+        /// The room's mute is lifted.
+        RoomUnmuted = "room.unmuted",
+        /// Somebody is in the room.
+        ParticipantJoined = "participant.joined",
+        /// Somebody is not in the room any more; `reason` says why.
+        ParticipantLeft = "participant.left",
+        /// Nobody hears them.
+        ParticipantMuted = "participant.muted",
+        /// They can be heard again.
+        ParticipantUnmuted = "participant.unmuted",
+        /// They lead the room; the former chairman does not.
+        ParticipantChairman = "participant.chairman",
+        /// They hold another tile, or none.
+        ParticipantPosition = "participant.position",
+        /// They began to talk.
+        ParticipantTalking = "participant.talking",
+        /// They stopped talking.
+        ParticipantSilent = "participant.silent",
+        /// The far end holds the call.
+        ParticipantHeld = "participant.held",
+        /// The far end resumed the call.
+        ParticipantResumed = "participant.resumed",
+        /// A recording began.
+        RecordingStarted = "recording.started",
+        /// A recording is complete.
+        RecordingFinished = "recording.finished",
+        /// A recording ended early, or was repaired after a crash; `reason` says why.
+        RecordingFailed = "recording.failed",
+        /// A recording was removed.
+        RecordingDestroyed = "recording.destroyed",
+        /// The API made a conference server.
+        ServerCreated = "server.created",
+        /// The API changed a conference server.
+        ServerUpdated = "server.updated",
+        /// The API removed a conference server.
+        ServerDestroyed = "server.destroyed",
+        /// A conference server takes calls.
+        ServerOnline = "server.online",
+        /// A conference server takes no more calls.
+        ServerOffline = "server.offline",
+        /// Events could not be kept while the database was away; `lost` says how many.
+        EventsLost = "events.lost",
+    }
+}
+
+/// An event that is about to be kept.
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    /// When it became true.
+    pub at: Timestamp,
+    /// Of which room.
+    pub room: Option<Id>,
+    /// The room's extension.
+    pub extension: Option<String>,
+    /// What happened.
+    pub kind: Kind,
+    /// To whom or what.
+    pub data: Data,
+}
+
+/// What an event carries, by the first word of its kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Data {
+    /// `room.*`
+    Room(RoomData),
+    /// `participant.*`
+    Participant(ParticipantData),
+    /// `recording.*`
+    Recording(RecordingData),
+    /// `server.*`
+    Server(ServerData),
+    /// `events.lost`
+    Lost {
+        /// How many.
+        lost: u64,
+    },
+}
+
+/// What `room.*` carries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RoomData {
+    /// For people.
+    pub subject: String,
+    /// Nobody new comes in.
+    pub locked: bool,
+    /// Everyone but the chairman is muted.
+    pub muted: bool,
+    /// As set, `LAYOUT0` to `LAYOUT9`.
+    pub layout: &'static str,
+}
+
+/// What `participant.*` carries: the participant as it is then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ParticipantData {
+    /// Who.
+    pub participant_id: Id,
+    /// name-addr.
+    pub display_name: String,
+    /// User part of the address.
+    pub number: String,
+    /// Nobody hears them.
+    pub muted: bool,
+    /// Leads the room.
+    pub chairman: bool,
+    /// The tile held; −1 when none.
+    pub position: i32,
+    /// Why they left.
+    pub reason: Option<String>,
+}
+
+/// What `recording.*` carries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RecordingData {
+    /// Which.
+    pub recording_id: Id,
+    /// As people see it.
+    pub file_name: String,
+    /// `RECORDING`, `FINISHED`, `RECOVERED` or `FAILED`.
+    pub state: &'static str,
+    /// Whole seconds.
+    pub duration: Option<u64>,
+    /// Bytes.
+    pub file_size: Option<u64>,
+    /// Why it failed.
+    pub reason: Option<String>,
+}
+
+/// What `server.*` carries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ServerData {
+    /// Which.
+    pub server_id: Id,
+    /// Its unique name.
+    pub name: String,
+}
+
+impl Data {
+    /// As it is kept and sent.
+    pub fn json(&self) -> String {
+        serde_json::to_string(self).expect("BUG: plain fields are always JSON")
+    }
+}
+
+impl NewEvent {
+    /// Of no room, now.
+    pub fn of_server(kind: Kind, server_id: Id, name: &str) -> Self {
+        let data = Data::Server(ServerData { server_id, name: name.to_owned() });
+        Self { at: crate::store::now(), room: None, extension: None, kind, data }
+    }
+
+    /// Comes often and says little later: the first to go when there is no place.
+    pub(super) fn is_passing(&self) -> bool {
+        matches!(self.kind, Kind::ParticipantTalking | Kind::ParticipantSilent)
+    }
+}

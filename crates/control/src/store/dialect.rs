@@ -1,0 +1,58 @@
+//! The few words in which the two databases differ. Pure.
+
+/// Which database it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// A file of this process.
+    Sqlite,
+    /// A server.
+    Postgres,
+}
+
+impl Dialect {
+    /// How a write transaction begins: SQLite takes its write lock at once, as a reader that becomes a writer may fail.
+    pub(super) const fn begin(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BEGIN IMMEDIATE",
+            Self::Postgres => "BEGIN",
+        }
+    }
+
+    /// Behind a SELECT whose row is written next, in the same transaction.
+    pub(super) const fn for_update(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Postgres => " FOR UPDATE",
+        }
+    }
+
+    /// The function (text, part) that gives a position from 1, or 0.
+    pub(super) const fn position(self) -> &'static str {
+        match self {
+            Self::Sqlite => "instr",
+            Self::Postgres => "strpos",
+        }
+    }
+
+    /// For a connection that writes.
+    pub(super) const fn on_connect(self) -> &'static str {
+        match self {
+            // In WAL mode only FULL has a commit on the disk before it returns. Five seconds are for another process's
+            // write (`conclave token …`).
+            Self::Sqlite => {
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
+                 PRAGMA busy_timeout = 5000"
+            }
+            // A database that answers no more is given up before its callers are.
+            Self::Postgres => "SET statement_timeout = '10s'; SET lock_timeout = '5s'",
+        }
+    }
+
+    /// For a connection that only reads.
+    pub(super) const fn on_connect_to_read(self) -> &'static str {
+        match self {
+            Self::Sqlite => "PRAGMA query_only = ON; PRAGMA busy_timeout = 5000",
+            Self::Postgres => "SET statement_timeout = '10s'; SET default_transaction_read_only = on",
+        }
+    }
+}
