@@ -5,6 +5,7 @@
 //! One text serves both databases because it keeps to what both do alike: `$n` parameters, `BIGINT` for ids, times (ms since
 //! 1970, UTC) and booleans (0 and 1), upserts and `RETURNING`. Where they differ, `Dialect` has the word.
 
+mod backup;
 mod change;
 mod dialect;
 mod events;

@@ -66,6 +66,8 @@ words! {
         ServerOnline = "server.online",
         /// A conference server takes no more calls.
         ServerOffline = "server.offline",
+        /// A backup took the place of everything: what was read before may not be true any more.
+        StoreRestored = "store.restored",
         /// Events could not be kept while the database was away; `lost` says how many.
         EventsLost = "events.lost",
     }
@@ -98,6 +100,11 @@ pub enum Data {
     Recording(RecordingData),
     /// `server.*`
     Server(ServerData),
+    /// `store.restored`
+    Restored {
+        /// Of all tables.
+        rows: u64,
+    },
     /// `events.lost`
     Lost {
         /// How many.

@@ -18,6 +18,14 @@ impl Dialect {
         }
     }
 
+    /// How a transaction begins that reads everything as of one moment.
+    pub(super) const fn begin_snapshot(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BEGIN",
+            Self::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        }
+    }
+
     /// Behind a SELECT whose row is written next, in the same transaction.
     pub(super) const fn for_update(self) -> &'static str {
         match self {
