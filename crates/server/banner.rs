@@ -26,6 +26,7 @@ pub(crate) fn print(config: &Config, data_dir: &DataDir, server: &Server) -> Out
         [] => "nobody: sip.allow is empty".to_owned(),
         networks => networks.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
     };
+    let scheme = if config.api.tls.is_some() { "https" } else { "http" };
     let (lo, hi) = (config.media.rtp_ports.start(), config.media.rtp_ports.end());
     let (workers, legs) = (config.media.workers, config.server.max_participants);
     let data = data_dir.path().display();
@@ -36,7 +37,17 @@ pub(crate) fn print(config: &Config, data_dir: &DataDir, server: &Server) -> Out
     writeln!(out, "Conclave {} is running.", env!("CARGO_PKG_VERSION"))?;
     writeln!(out, "  dial     sip:EXTENSION@{sip} ({transports}), from {allow}")?;
     writeln!(out, "  media    UDP ports {lo}-{hi}, {workers} media threads, up to {legs} participants")?;
-    writeln!(out, "  API      http://{api}/api, token in {token_path}")?;
+    writeln!(out, "  API      {scheme}://{api}/api, token in {token_path}")?;
+    if config.api.is_exposed() {
+        writeln!(
+            out,
+            "  WARNING  the API listens beyond this machine without TLS: passwords and tokens can be read on the"
+        )?;
+        writeln!(
+            out,
+            "           way (set api.tls_certificate and api.tls_key, or put a proxy that speaks TLS in front)"
+        )?;
+    }
     writeln!(out, "  data     {data}")?;
     writeln!(
         out,
@@ -46,7 +57,7 @@ pub(crate) fn print(config: &Config, data_dir: &DataDir, server: &Server) -> Out
     if let Some(token) = server.first_admin_token() {
         writeln!(out, "\nThis is the first start. The admin token, shown only now:\n\n  {token}")?;
         writeln!(out, "\nMake the first room, then dial sip:900@{sip}:\n")?;
-        writeln!(out, "  curl -sS http://{api}/api/conference_rooms \\")?;
+        writeln!(out, "  curl -sS {scheme}://{api}/api/conference_rooms \\")?;
         writeln!(out, "    -H \"Authorization: Bearer $(cat '{token_path}')\" -H 'Content-Type: application/json' \\")?;
         writeln!(
             out,

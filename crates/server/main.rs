@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use control::api::Certificates;
 use control::config::Loaded;
 use media::{Engine, EngineConfig};
 
@@ -30,6 +31,8 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 const RUNTIME_STOP: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
+    // Whoever speaks TLS in this process does it with this one; a second call would find it installed.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let done = match Cli::parse().command {
         Command::Serve(flags) => serve(&flags),
         Command::CheckConfig(flags) => check_config(&flags),
@@ -76,7 +79,7 @@ fn serve(flags: &ServeFlags) -> Outcome<()> {
             data_dir.keep_admin_token(token)?;
         }
         banner::print(&config, &data_dir, &server)?;
-        let stop = tokio::spawn(signals.shutdown(Reload::new(sources, loaded, log_filter)));
+        let stop = tokio::spawn(signals.shutdown(Reload::new(sources, loaded, log_filter, server.certificates())));
         server.run(async { drop(stop.await) }).await?;
         tracing::info!("drained");
         Outcome::Ok(())
@@ -90,6 +93,7 @@ fn serve(flags: &ServeFlags) -> Outcome<()> {
 fn check_config(flags: &ServeFlags) -> Outcome<()> {
     let loaded = Loaded::read(&flags.sources())?;
     logs::check(&loaded)?;
+    loaded.config.api.tls.as_ref().map(Certificates::open).transpose()?;
     let mut out = std::io::stdout().lock();
     for (key, setting) in &loaded.settings {
         writeln!(out, "{key} = {} ({})", setting.shown(key), setting.source)?;

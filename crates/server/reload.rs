@@ -1,5 +1,7 @@
-//! SIGHUP: reads all settings again, takes over those that may change while calls run, and names those that may not.
+//! SIGHUP: reads all settings again, takes over those that may change while calls run, and names those that may not; and
+//! reads the API's certificate anew.
 
+use control::api::Certificates;
 use control::config::{Loaded, Sources};
 
 use crate::logs::{self, LogFilter};
@@ -9,16 +11,26 @@ pub(crate) struct Reload {
     sources: Sources,
     present: Loaded,
     log_filter: LogFilter,
+    certificates: Option<Certificates>,
 }
 
 impl Reload {
     /// `present` is what the server runs with.
-    pub(crate) fn new(sources: Sources, present: Loaded, log_filter: LogFilter) -> Self {
-        Self { sources, present, log_filter }
+    pub(crate) fn new(
+        sources: Sources,
+        present: Loaded,
+        log_filter: LogFilter,
+        certificates: Option<Certificates>,
+    ) -> Self {
+        Self { sources, present, log_filter, certificates }
     }
 
     /// All or nothing: settings with an error change nothing. The environment is the one the process was started with.
     pub(crate) fn apply(&mut self) {
+        // Their files are no settings: they are taken over even when the settings are not.
+        if let Some(certificates) = &self.certificates {
+            certificates.reload();
+        }
         let newer = match Loaded::read(&self.sources) {
             Ok(newer) => newer,
             Err(e) => return tracing::error!("SIGHUP: nothing changed: {e}"),

@@ -12,6 +12,7 @@ mod query;
 mod recordings;
 mod rooms;
 mod servers;
+mod tls;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -31,6 +32,8 @@ use crate::rooms::Rooms;
 use crate::store::Store;
 use blobs::SignedUrls;
 use listener::Bounded;
+
+pub use tls::Certificates;
 
 /// Everything that requests are answered from.
 #[derive(Debug)]
@@ -143,16 +146,17 @@ pub fn metrics_router(api: Arc<Api>) -> Router {
     Router::new().route("/metrics", get(operation::metrics)).with_state(api)
 }
 
-/// Serves a router until `stop` resolves and its open requests are answered.
+/// Serves a router, over TLS if there is a certificate, until `stop` resolves and its open requests are answered.
 ///
 /// # Errors
 /// When the listener breaks for good.
 pub async fn serve(
     listener: TcpListener,
+    certificates: Option<Certificates>,
     router: Router,
     metrics: &Metrics,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    let listener = Bounded::new(listener, metrics.api.connections().clone());
+    let listener = Bounded::new(listener, certificates, metrics.api.connections().clone());
     axum::serve(listener, router).with_graceful_shutdown(stop).await
 }

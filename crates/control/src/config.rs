@@ -104,6 +104,24 @@ pub struct ApiConfig {
     pub metrics_listen: Option<SocketAddr>,
     /// `/metrics` is served at all.
     pub metrics: bool,
+    /// The API speaks HTTPS with these.
+    pub tls: Option<TlsConfig>,
+}
+
+impl ApiConfig {
+    /// Others than this machine can reach it, and whoever is on the way can read along.
+    pub fn is_exposed(&self) -> bool {
+        self.tls.is_none() && !self.listen.ip().to_canonical().is_loopback()
+    }
+}
+
+/// Files of the API's certificate, PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsConfig {
+    /// The server's certificate, then those between it and its root.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }
 
 /// SIP signalling.
@@ -337,7 +355,7 @@ mod tests {
             text,
             format!(
                 "api.lissten ({}:3): unknown setting; did you mean api.listen? In [api] there are: body_limit_bytes, listen, \
-                 metrics, metrics_listen, requests_per_minute",
+                 metrics, metrics_listen, requests_per_minute, tls_certificate, tls_key",
                 path.display()
             )
         );
@@ -382,6 +400,8 @@ mod tests {
             ("LOG__FORMAT", "xml", "text"),
             ("DATA_DIR", "", "a directory"),
             ("SIP__USER_AGENT", "a\r\nb", "printable"),
+            ("API__TLS_CERTIFICATE", "cert.pem", "or both empty"),
+            ("API__TLS_KEY", "key.pem", "or both empty"),
         ] {
             let name = format!("CONCLAVE__{key}");
             let text = read(&[(&name, value)], vec![]).unwrap_err().to_string();

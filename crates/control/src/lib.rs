@@ -27,7 +27,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use api::Api;
+use api::{Api, Certificates};
 use config::Config;
 pub use error::Error;
 use events::{EventFeed, Journal};
@@ -53,6 +53,7 @@ pub struct Server {
     api: Arc<Api>,
     feed: EventFeed,
     api_listener: TcpListener,
+    certificates: Option<Certificates>,
     sip: SipHandle,
     /// Cancelled when the calls have ended, or have to.
     end_of_calls: CancellationToken,
@@ -75,10 +76,15 @@ impl Server {
         let rooms =
             Rooms::open(&config, engine, store.clone(), journal.clone(), &server, metrics.rooms.clone()).await?;
         rooms.recover_recordings().await?;
+        let certificates = config.api.tls.as_ref().map(Certificates::open).transpose()?;
         let first_admin_token = auth::first_token(&store).await?;
         let usage = Arc::new(ProcessUsage::new());
         let api = Api::new(&config, rooms.clone(), store.clone(), metrics.clone(), Arc::clone(&usage)).await?;
         let api_listener = bind("api.listen", config.api.listen).await?;
+        if config.api.is_exposed() {
+            let address = config.api.listen;
+            tracing::warn!(%address, "the API listens beyond this machine without TLS: passwords and tokens can be read");
+        }
         let metrics_listener = match config.api.metrics_listen.filter(|_| config.api.metrics) {
             Some(address) => Some(bind("api.metrics_listen", address).await?),
             None => None,
@@ -101,6 +107,7 @@ impl Server {
             api: Arc::new(api),
             feed,
             api_listener,
+            certificates,
             sip,
             end_of_calls,
             metrics_listener,
@@ -119,6 +126,11 @@ impl Server {
     /// When the system does not say.
     pub fn api_address(&self) -> std::io::Result<SocketAddr> {
         self.api_listener.local_addr()
+    }
+
+    /// The API's certificate, when it speaks HTTPS.
+    pub fn certificates(&self) -> Option<Certificates> {
+        self.certificates.clone()
     }
 
     /// Where signalling listens.
@@ -146,6 +158,9 @@ impl Server {
         background.spawn(self.feed.feed(self.rooms.clone()));
         let journal = self.journal.clone();
         background.spawn(async move { journal.keep().await });
+        if let Some(certificates) = self.certificates.clone() {
+            background.spawn(certificates.watch());
+        }
         let usage = self.usage;
         background.spawn(async move {
             let mut every = tokio::time::interval(ProcessUsage::EVERY);
@@ -157,12 +172,14 @@ impl Server {
 
         let mut serving = JoinSet::new();
         let listeners = [
-            Some((self.api_listener, api::router(Arc::clone(&self.api)))),
-            self.metrics_listener.map(|listener| (listener, api::metrics_router(Arc::clone(&self.api)))),
+            Some((self.api_listener, self.certificates, api::router(Arc::clone(&self.api)))),
+            self.metrics_listener.map(|listener| (listener, None, api::metrics_router(Arc::clone(&self.api)))),
         ];
-        for (listener, router) in listeners.into_iter().flatten() {
+        for (listener, certificates, router) in listeners.into_iter().flatten() {
             let (metrics, stop) = (self.metrics.clone(), stop.clone());
-            serving.spawn(async move { api::serve(listener, router, &metrics, stop.cancelled_owned()).await });
+            serving.spawn(
+                async move { api::serve(listener, certificates, router, &metrics, stop.cancelled_owned()).await },
+            );
         }
 
         let broken = tokio::select! {

@@ -12,7 +12,7 @@ use url::Url;
 
 use super::{
     ApiConfig, Config, ConfigError, DatabaseConfig, DrainConfig, Limits, Live, LogConfig, MediaConfig, RawConfig,
-    RecordingsConfig, ServerConfig, Setting, SipConfig, layers,
+    RecordingsConfig, ServerConfig, Setting, SipConfig, TlsConfig, layers,
 };
 use crate::store::Store;
 
@@ -93,6 +93,7 @@ pub(super) fn mean(raw: &RawConfig, settings: &BTreeMap<String, Setting>) -> Res
                 "an address with a port, such as 127.0.0.1:9100, or empty",
             )?,
             metrics: api.metrics,
+            tls: check.tls(&api.tls_certificate, &api.tls_key)?,
         },
         sip: SipConfig {
             listen: check.address("sip.listen", &sip.listen)?,
@@ -187,6 +188,16 @@ impl Check<'_> {
         let network = |s: &String| s.parse().ok().or_else(|| s.parse::<IpAddr>().ok().map(IpNet::from));
         let all: Option<Vec<IpNet>> = items.iter().map(network).collect();
         all.ok_or_else(|| self.fault(key, "networks or addresses, such as \"10.0.0.0/8\", \"fd00::/8\", \"192.0.2.7\""))
+    }
+
+    fn tls(&self, certificate: &str, key: &str) -> Result<Option<TlsConfig>, ConfigError> {
+        let allowed = "files that go together: api.tls_certificate and api.tls_key both set, or both empty";
+        match (certificate, key) {
+            ("", "") => Ok(None),
+            (_, "") => Err(self.fault("api.tls_certificate", allowed)),
+            ("", _) => Err(self.fault("api.tls_key", allowed)),
+            _ => Ok(Some(TlsConfig { certificate: certificate.into(), key: key.into() })),
+        }
     }
 
     /// Whole pairs only: RTP takes the even port, RTCP the odd one above it (RFC 3550 §11).

@@ -75,6 +75,8 @@ pub(crate) struct RawApi {
     pub(crate) requests_per_minute: i64,
     pub(crate) metrics: bool,
     pub(crate) metrics_listen: String,
+    pub(crate) tls_certificate: String,
+    pub(crate) tls_key: String,
 }
 
 impl Default for RawApi {
@@ -85,6 +87,8 @@ impl Default for RawApi {
             requests_per_minute: 5000,
             metrics: true,
             metrics_listen: String::new(),
+            tls_certificate: String::new(),
+            tls_key: String::new(),
         }
     }
 }

@@ -10,3 +10,4 @@ mod recordings;
 mod rooms;
 mod server;
 mod servers;
+mod tls;

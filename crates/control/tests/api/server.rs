@@ -18,7 +18,7 @@ async fn get(address: std::net::SocketAddr, path: &str, token: &str) -> String {
     answer
 }
 
-const ANY_PORTS: [(&str, &str); 3] =
+pub(crate) const ANY_PORTS: [(&str, &str); 3] =
     [("API__LISTEN", "127.0.0.1:0"), ("SIP__LISTEN", "127.0.0.1:0"), ("API__METRICS_LISTEN", "127.0.0.1:0")];
 
 #[tokio::test]
