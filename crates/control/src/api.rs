@@ -1,12 +1,15 @@
 //! The REST API: the whole route table and the flat list of layers. Runs on the runtime's tasks. Knows HTTP, JSON and the
 //! contract's words; asks `rooms` and `store` for everything else. Wire types live in the files below and nowhere else.
 
+mod audit;
+mod auth;
 mod blobs;
 mod envelope;
 mod fields;
 mod gate;
 mod listener;
 mod operation;
+mod origin;
 mod participants;
 mod query;
 mod recordings;
@@ -24,14 +27,16 @@ use tokio::net::TcpListener;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::auth::Tokens;
+use crate::auth::{SignIn, Tokens};
 use crate::config::Config;
 use crate::error::Error;
 use crate::metrics::{Metrics, ProcessUsage};
 use crate::rooms::Rooms;
 use crate::store::Store;
 use blobs::SignedUrls;
+use ipnet::IpNet;
 use listener::Bounded;
+use origin::Peer;
 
 pub use tls::Certificates;
 
@@ -41,6 +46,8 @@ pub struct Api {
     rooms: Rooms,
     store: Store,
     tokens: Tokens,
+    sign_in: SignIn,
+    trusted_proxies: Vec<IpNet>,
     metrics: Metrics,
     usage: Arc<ProcessUsage>,
     urls: Option<SignedUrls>,
@@ -64,11 +71,14 @@ impl Api {
             true => Some(SignedUrls::open(&store, config.recordings.url_ttl).await?),
             false => None,
         };
-        let tokens = Tokens::new(store.clone(), config.live.clone());
+        let tokens = Tokens::new(store.clone(), config.live.clone(), config.auth.failures_per_minute);
+        let sign_in = SignIn::new(store.clone(), tokens.clone(), &config.auth);
         Ok(Self {
             rooms,
             store,
             tokens,
+            sign_in,
+            trusted_proxies: config.api.trusted_proxies.clone(),
             metrics,
             usage,
             urls,
@@ -81,6 +91,7 @@ impl Api {
 /// What needs a token: the contract's resources.
 fn documented() -> Vec<(&'static str, MethodRouter<Arc<Api>>)> {
     vec![
+        ("/api/auth/sign_out", post(auth::sign_out)),
         ("/api/conference_servers", get(servers::list)),
         ("/api/conference_servers/{id}", get(servers::show).post(servers::update)),
         ("/api/conference_servers/{id}/status", get(servers::status)),
@@ -104,12 +115,17 @@ fn documented() -> Vec<(&'static str, MethodRouter<Arc<Api>>)> {
     ]
 }
 
-/// What is open: probes, and downloads, which check their own URL.
+/// What is open: probes, signing in, and downloads, which check their own URL.
 fn open(api: &Api) -> Vec<(&'static str, MethodRouter<Arc<Api>>)> {
     let mut routes = vec![
         ("/healthz", get(operation::health)),
         ("/readyz", get(operation::readiness)),
         ("/api/blobs/{sha256}", get(blobs::download)),
+        // Their bodies are what lets them in; each writes its own audit line.
+        ("/api/auth/sign_in", post(auth::sign_in).layer(from_fn(gate::to_the_end))),
+        ("/api/auth/refresh_token", post(auth::refresh_token).layer(from_fn(gate::to_the_end))),
+        ("/api/login/oauth/token", post(auth::oauth_token).layer(from_fn(gate::to_the_end))),
+        ("/api/login/oauth/revoke", post(auth::oauth_revoke).layer(from_fn(gate::to_the_end))),
     ];
     if api.serves_metrics {
         routes.push(("/metrics", get(operation::metrics)));
@@ -158,5 +174,6 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let listener = Bounded::new(listener, certificates, metrics.api.connections().clone());
-    axum::serve(listener, router).with_graceful_shutdown(stop).await
+    let service = router.into_make_service_with_connect_info::<Peer>();
+    axum::serve(listener, service).with_graceful_shutdown(stop).await
 }

@@ -22,7 +22,9 @@ use url::Url;
 
 pub use layers::{ConfigError, Flag, Source};
 pub use live::{Limits, Live};
-use raw::RawConfig;
+use raw::{RawAuth, RawConfig};
+
+use crate::store::Role;
 
 /// Every setting, checked and in its own unit.
 #[derive(Clone, Debug)]
@@ -35,6 +37,8 @@ pub struct Config {
     pub server: ServerConfig,
     /// REST API.
     pub api: ApiConfig,
+    /// Who may use the API.
+    pub auth: AuthConfig,
     /// SIP signalling.
     pub sip: SipConfig,
     /// Media engine.
@@ -106,6 +110,8 @@ pub struct ApiConfig {
     pub metrics: bool,
     /// The API speaks HTTPS with these.
     pub tls: Option<TlsConfig>,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 impl ApiConfig {
@@ -122,6 +128,64 @@ pub struct TlsConfig {
     pub certificate: PathBuf,
     /// Its private key.
     pub key: PathBuf,
+}
+
+/// Who may use the API, and for how long.
+#[derive(Clone, Debug)]
+pub struct AuthConfig {
+    /// Users that are kept here and not with `conclave user`.
+    pub users: Vec<UserEntry>,
+    /// Tokens that are kept here and not with `conclave token`.
+    pub tokens: Vec<TokenEntry>,
+    /// From a sign-in or a refresh to the end of the access token.
+    pub access_token_ttl: Duration,
+    /// The same of the refresh token: a session that is not used for this long ends.
+    pub refresh_token_ttl: Duration,
+    /// Against those who try passwords.
+    pub sign_in: SignInLimits,
+    /// Requests without a valid token from one address in one minute.
+    pub failures_per_minute: u32,
+}
+
+/// When failed sign-ins lock out, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SignInLimits {
+    /// Failures for one user that lock that user out.
+    pub attempts: u32,
+    /// Failures from one address that lock the address out.
+    pub attempts_per_address: u32,
+    /// The first lock-out; each further failure doubles it.
+    pub lockout: Duration,
+    /// The longest lock-out.
+    pub lockout_max: Duration,
+}
+
+/// A user as the configuration has it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct UserEntry {
+    /// Unique name.
+    pub name: String,
+    /// What the user may do.
+    pub role: Role,
+    /// argon2id, as a PHC string.
+    pub password_hash: String,
+}
+
+impl fmt::Debug for UserEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UserEntry").field("name", &self.name).field("role", &self.role).finish_non_exhaustive()
+    }
+}
+
+/// A token as the configuration has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenEntry {
+    /// What or whom it is for.
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// SHA-256 of its text.
+    pub digest: [u8; 32],
 }
 
 /// SIP signalling.
@@ -232,7 +296,7 @@ impl Setting {
 }
 
 /// Keys whose values are shown to nobody.
-const SECRET_KEYS: &[&str] = &["database.url"];
+const SECRET_KEYS: &[&str] = &["auth.tokens", "auth.users", "database.url"];
 
 /// A configuration and the origin of each of its settings.
 #[derive(Clone, Debug)]
@@ -355,7 +419,7 @@ mod tests {
             text,
             format!(
                 "api.lissten ({}:3): unknown setting; did you mean api.listen? In [api] there are: body_limit_bytes, listen, \
-                 metrics, metrics_listen, requests_per_minute, tls_certificate, tls_key",
+                 metrics, metrics_listen, requests_per_minute, tls_certificate, tls_key, trusted_proxies",
                 path.display()
             )
         );
@@ -402,6 +466,13 @@ mod tests {
             ("SIP__USER_AGENT", "a\r\nb", "printable"),
             ("API__TLS_CERTIFICATE", "cert.pem", "or both empty"),
             ("API__TLS_KEY", "key.pem", "or both empty"),
+            ("API__TRUSTED_PROXIES", "proxy", "networks"),
+            ("AUTH__USERS", "alice admin secret", "an argon2id hash, as `conclave user hash` makes it (entry 1)"),
+            ("AUTH__USERS", "alice", "NAME ROLE HASH (entry 1)"),
+            ("AUTH__TOKENS", "portal operator 00", "64 hexadecimal digits (entry 1)"),
+            ("AUTH__TOKENS", "portal king 00", "operator or viewer (entry 1)"),
+            ("AUTH__SIGN_IN_LOCKOUT_MAX_S", "29", "at least auth.sign_in_lockout_s"),
+            ("AUTH__ACCESS_TOKEN_TTL_S", "0", "10 to"),
         ] {
             let name = format!("CONCLAVE__{key}");
             let text = read(&[(&name, value)], vec![]).unwrap_err().to_string();

@@ -32,6 +32,9 @@ pub enum Error {
     /// No token, or one that does not hold.
     #[error("{0}")]
     Unauthorized(&'static str),
+    /// A sign-in or a refresh that did not succeed (api.md section 6).
+    #[error("{0}")]
+    SignIn(&'static str),
     /// The role may not do this.
     #[error("{0}")]
     Forbidden(Cow<'static, str>),
@@ -64,6 +67,14 @@ pub enum Error {
         /// When the next one is taken.
         retry_after_s: u32,
     },
+    /// Too many failures: of tokens from one address, or of sign-ins.
+    #[error("{reason}")]
+    Slowed {
+        /// Which failures.
+        reason: &'static str,
+        /// When the next attempt is taken.
+        retry_after_s: u32,
+    },
     // Passing.
     /// Cannot be done now; trying again may succeed.
     #[error("{0}")]
@@ -87,6 +98,7 @@ impl Error {
             Self::MediaType => (415, "VALIDATE_FAILED"),
             Self::Range(_) => (416, "VALIDATE_FAILED"),
             Self::Unauthorized(_) => (401, "UNAUTHORIZED"),
+            Self::SignIn(_) => (400, "UNAUTHORIZED"),
             Self::Forbidden(_) => (403, "FORBIDDEN"),
             Self::NotFound(_) => (404, "NOT_FOUND"),
             Self::MethodNotAllowed => (405, "METHOD_NOT_ALLOWED"),
@@ -94,7 +106,7 @@ impl Error {
             Self::TooLarge(_) => (413, "PAYLOAD_TOO_LARGE"),
             Self::InUse(_) => (409, "RESOURCE_IN_USE"),
             Self::InvalidState(_) => (409, "INVALID_STATE"),
-            Self::RateLimited { .. } => (429, "RATE_LIMITED"),
+            Self::RateLimited { .. } | Self::Slowed { .. } => (429, "RATE_LIMITED"),
             Self::Busy(_) => (503, "BUSY"),
             Self::Broken(_) => (500, "UNKNOWN"),
         }
@@ -103,7 +115,7 @@ impl Error {
     /// For the `Retry-After` header.
     pub const fn retry_after_s(&self) -> Option<u32> {
         match self {
-            Self::RateLimited { retry_after_s, .. } => Some(*retry_after_s),
+            Self::RateLimited { retry_after_s, .. } | Self::Slowed { retry_after_s, .. } => Some(*retry_after_s),
             Self::Busy(_) => Some(1),
             _ => None,
         }
@@ -165,6 +177,7 @@ mod tests {
             (Error::invalid("subject", "is required"), 400, "VALIDATE_FAILED"),
             (Error::MediaType, 415, "VALIDATE_FAILED"),
             (Error::Unauthorized("no token"), 401, "UNAUTHORIZED"),
+            (Error::SignIn("wrong password"), 400, "UNAUTHORIZED"),
             (Error::Forbidden("viewers only look".into()), 403, "FORBIDDEN"),
             (Error::NotFound("room"), 404, "NOT_FOUND"),
             (Error::MethodNotAllowed, 405, "METHOD_NOT_ALLOWED"),
@@ -172,6 +185,7 @@ mod tests {
             (Error::InUse("taken".into()), 409, "RESOURCE_IN_USE"),
             (Error::InvalidState("idle".into()), 409, "INVALID_STATE"),
             (Error::RateLimited { per_minute: 1, retry_after_s: 60 }, 429, "RATE_LIMITED"),
+            (Error::Slowed { reason: "too many failures", retry_after_s: 9 }, 429, "RATE_LIMITED"),
             (Error::Busy("full".into()), 503, "BUSY"),
             (Error::Broken("secret".into()), 500, "UNKNOWN"),
         ] {

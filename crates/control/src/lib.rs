@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod auth;
+mod command;
 pub mod config;
 pub mod error;
 pub mod events;
@@ -14,6 +15,7 @@ pub mod rooms;
 pub mod sip;
 pub mod store;
 pub mod tokens;
+pub mod users;
 mod words;
 
 use std::future::Future;
@@ -78,6 +80,7 @@ impl Server {
         rooms.recover_recordings().await?;
         let certificates = config.api.tls.as_ref().map(Certificates::open).transpose()?;
         let first_admin_token = auth::first_token(&store).await?;
+        auth::keep_in_step(&store, &config.auth).await?;
         let usage = Arc::new(ProcessUsage::new());
         let api = Api::new(&config, rooms.clone(), store.clone(), metrics.clone(), Arc::clone(&usage)).await?;
         let api_listener = bind("api.listen", config.api.listen).await?;
@@ -158,6 +161,7 @@ impl Server {
         background.spawn(self.feed.feed(self.rooms.clone()));
         let journal = self.journal.clone();
         background.spawn(async move { journal.keep().await });
+        background.spawn(auth::keep_house(self.store.clone()));
         if let Some(certificates) = self.certificates.clone() {
             background.spawn(certificates.watch());
         }

@@ -11,11 +11,13 @@ mod dialect;
 mod events;
 mod installation;
 mod listing;
+mod notes;
 mod recordings;
 mod rooms;
 mod servers;
 mod sql;
 mod tokens;
+mod users;
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
@@ -37,10 +39,12 @@ pub use change::Change;
 pub use dialect::Dialect;
 pub use events::StoredEvent;
 pub use listing::{Listing, Order, Page};
+pub use notes::CommandNote;
 pub use recordings::{NewRecording, RecordingEnd, RecordingRecord, RecordingState};
 pub use rooms::Holding;
 pub use servers::{ServerKind, ServerRecord, ServerUpdate};
-pub use tokens::{Role, TokenRecord};
+pub use tokens::{Session, Spent, TokenKind, TokenRecord};
+pub use users::{Role, Source, UserRecord};
 
 static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
@@ -98,7 +102,8 @@ impl Store {
         let last: Option<i64> = sqlx::query_scalar(
             "SELECT max(id) FROM (SELECT max(id) AS id FROM servers UNION ALL SELECT max(id) FROM rooms \
              UNION ALL SELECT max(revision) FROM rooms UNION ALL SELECT max(id) FROM recordings \
-             UNION ALL SELECT max(id) FROM tokens) AS every_id",
+             UNION ALL SELECT max(id) FROM tokens UNION ALL SELECT max(session_id) FROM tokens \
+             UNION ALL SELECT max(id) FROM users) AS every_id",
         )
         .fetch_one(&read)
         .await

@@ -1,15 +1,15 @@
-//! API tokens for the command line: on the database file itself, so that they work while the server runs and when it does
-//! not. A running server asks the database for each request, so a change holds from then on.
+//! Long-lived API tokens for the command line. A running server knows a new token at once, and a revocation within a second.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::auth;
+use crate::command::{commit, open};
 use crate::config::Config;
 use crate::error::Error;
 use crate::ids::Id;
-use crate::store::Store;
+use crate::store::Source;
 
 pub use crate::store::Role;
 
@@ -22,7 +22,7 @@ pub async fn create(config: &Config, name: &str, role: Role, ttl: Option<Duratio
     let (text, record) = auth::new_token(&store, name, role, ttl)?;
     let mut change = store.change().await?;
     change.insert_token(&record).await?;
-    change.commit().await?;
+    commit(change, "token create", &format!("{name} ({})", role.as_str())).await?;
     store.close().await;
     Ok(text)
 }
@@ -43,7 +43,8 @@ pub async fn list(config: &Config) -> Result<Vec<String>, Error> {
             (None, Some(at)) => format!("until {at:.0}"),
             (None, None) => "no expiry".to_owned(),
         };
-        format!("{}  {:<8}  {:<28}  {}", token.id, token.role.as_str(), standing, token.name)
+        let source = if token.source == Source::Config { " (auth.tokens)" } else { "" };
+        format!("{}  {:<8}  {:<28}  {}{source}", token.id, token.role.as_str(), standing, token.name)
     };
     Ok(tokens.iter().map(line).collect())
 }
@@ -56,16 +57,10 @@ pub async fn revoke(config: &Config, id: &str) -> Result<(), Error> {
     let id = Id::parse(id).ok_or(Error::NotFound("token"))?;
     let store = open(config).await?;
     let mut change = store.change().await?;
-    change.revoke_token(id).await?;
-    change.commit().await?;
+    let name = change.revoke_token(id).await?;
+    commit(change, "token revoke", &name).await?;
     store.close().await;
     Ok(())
-}
-
-async fn open(config: &Config) -> Result<Store, Error> {
-    std::fs::create_dir_all(&config.data_dir)
-        .map_err(|e| Error::Broken(format!("data directory {}: {e}", config.data_dir.display())))?;
-    Store::open(&config.database).await
 }
 
 #[cfg(test)]
@@ -83,17 +78,19 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let config = config(&dir);
         let server = open(&config).await.unwrap();
-        let known = auth::Tokens::new(server, config.live.clone());
+        let known = auth::Tokens::new(server, config.live.clone(), 300);
+        let here = std::net::IpAddr::from([127, 0, 0, 1]);
         let text = create(&config, "portal", Role::Viewer, Some(Duration::from_secs(60))).await.unwrap();
-        known.identify(&text).await.unwrap();
+        known.identify(&text, here).await.unwrap();
         let lines = list(&config).await.unwrap();
         assert!(lines.len() == 1 && lines[0].contains("viewer") && lines[0].ends_with("portal"), "{lines:?}");
         let id = lines[0].split(' ').next().unwrap();
         revoke(&config, id).await.unwrap();
-        assert!(matches!(known.identify(&text).await, Err(Error::Unauthorized(_))));
+        known.age(Duration::from_secs(1));
+        assert!(matches!(known.identify(&text, here).await, Err(Error::Unauthorized(_))));
         assert!(list(&config).await.unwrap()[0].contains("revoked"));
         let text = create(&config, "next", Role::Admin, None).await.unwrap();
-        known.identify(&text).await.unwrap();
+        known.identify(&text, here).await.unwrap();
         assert_eq!(revoke(&config, "nonsense").await.unwrap_err(), Error::NotFound("token"));
     }
 }

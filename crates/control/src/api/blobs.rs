@@ -20,6 +20,7 @@ use tokio_util::io::ReaderStream;
 
 use super::Api;
 use super::gate::bearer;
+use super::origin::Origin;
 use super::query::InPath;
 use crate::error::Error;
 use crate::store::Store;
@@ -96,6 +97,7 @@ pub(super) struct Signed {
 
 pub(super) async fn download(
     State(api): State<Arc<Api>>,
+    Origin(from): Origin,
     InPath(digest): InPath<String>,
     uri: Uri,
     headers: HeaderMap,
@@ -107,8 +109,8 @@ pub(super) async fn download(
         && let Err(refused) = urls.check(&digest, &signed, Timestamp::now())
     {
         let token = bearer(&headers).ok_or(refused)?;
-        let identity = api.tokens.identify(token).await?;
-        api.tokens.spend(identity.token)?;
+        let identity = api.tokens.identify(token, from).await?;
+        api.tokens.spend(&identity)?;
     }
     let recording = api.store.recording_by_digest(&digest).await?;
     let mut file = File::open(api.rooms.place(&recording.path)).await.map_err(|error| match error.kind() {

@@ -80,6 +80,21 @@ impl FromRequest<Arc<Api>> for Fields {
     }
 }
 
+impl Fields {
+    /// A form's fields, each of them text (WHATWG URL, application/x-www-form-urlencoded).
+    pub(super) async fn of_form(request: Request<Body>, api: &Api) -> Result<Self, Error> {
+        let read = body(request.into_body(), api.body_limit_bytes);
+        let bytes = tokio::time::timeout(BODY_PATIENCE, read).await.map_err(|_| Error::TooSlow)??;
+        let mut given = Map::new();
+        for (name, value) in url::form_urlencoded::parse(&bytes) {
+            if given.insert(name.into_owned(), Value::String(value.into_owned())).is_some() {
+                return Err(Error::invalid("", "the body must be one form: a field is given twice"));
+            }
+        }
+        Ok(Self { given, violations: Vec::new() })
+    }
+}
+
 /// The body, if it is within the limit. One that is not is read on for a while: a client that is cut off while it writes
 /// never sees the answer that says why.
 async fn body(mut body: Body, limit: usize) -> Result<Vec<u8>, Error> {

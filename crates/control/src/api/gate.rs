@@ -1,6 +1,6 @@
-//! The way in to the contract's resources: bearer token, role, budget; one audit line for each change, with who, what and
-//! the result, and never a body, a query or a header.
+//! The way in to the contract's resources: bearer token, role, budget; and one audit line for each change.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{MatchedPath, Request, State};
@@ -9,71 +9,74 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::Api;
-use super::envelope::{Refused, panicked};
+use super::audit::Deed;
+use super::envelope::panicked;
+use super::origin::Origin;
 use crate::auth::Identity;
 use crate::error::Error;
 use crate::store::Role;
 
+/// Which role a request needs at least, by how its route begins; the first line that fits holds. A HEAD is a GET.
+const ROLES: &[(&str, &str, Role)] = &[
+    ("GET", "/", Role::Viewer),
+    ("POST", "/api/auth/sign_out", Role::Viewer),
+    ("POST", "/api/conference_rooms", Role::Operator),
+    ("POST", "/api/conference_servers", Role::Admin),
+];
+
 /// Lets requests through to their handlers, which find the `Identity` among the extensions.
-pub(super) async fn pass(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
+pub(super) async fn pass(
+    State(api): State<Arc<Api>>,
+    Origin(from): Origin,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let route = request.extensions().get::<MatchedPath>().map(|route| route.as_str().to_owned());
     if route.is_none() && !path.starts_with("/api/") {
         // Nothing of ours: no reason to ask for a token.
         return next.run(request).await;
     }
-    let identity = match admit(&api, request.headers(), &method, route.as_deref()).await {
+    let deed = Deed { from, action: route.as_deref(), path: &path };
+    let identity = match identify(&api, from, request.headers()).await {
         Ok(identity) => identity,
-        Err((error, who)) => {
+        Err(error) => {
             if method == Method::POST {
-                let who = who.as_ref().map_or("", |who| who.name.as_str());
-                tracing::info!(target: "audit", who, %path, refused = %error, "not allowed");
+                deed.refused(None, &error);
             }
             return error.into_response();
         }
     };
+    if let Err(error) = allow(&api, &identity, &method, route.as_deref()) {
+        if method == Method::POST {
+            deed.refused(Some(&identity), &error);
+        }
+        return error.into_response();
+    }
     request.extensions_mut().insert(identity.clone());
     let response = next.run(request).await;
     if method == Method::POST {
-        let refused = response.extensions().get::<Refused>().map(|Refused(error)| error.status_and_code().1);
-        let made = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
-        tracing::info!(
-            target: "audit",
-            who = identity.name,
-            token = %identity.token,
-            role = identity.role.as_str(),
-            action = route,
-            %path,
-            made,
-            status = response.status().as_u16(),
-            refused,
-            "change"
-        );
+        deed.done(&identity, &response);
     }
     response
 }
 
-async fn admit(
-    api: &Api,
-    headers: &HeaderMap,
-    method: &Method,
-    route: Option<&str>,
-) -> Result<Identity, (Error, Option<Identity>)> {
-    let token = bearer(headers).ok_or((Error::Unauthorized("a bearer token is needed"), None))?;
-    let identity = api.tokens.identify(token).await.map_err(|error| (error, None))?;
-    let allowed = || {
-        api.tokens.spend(identity.token)?;
-        let needed = needed(method, route);
-        if identity.role < needed {
-            let (role, needed) = (identity.role.as_str(), needed.as_str());
-            return Err(Error::Forbidden(format!("this needs the role {needed}; the token's role is {role}").into()));
-        }
-        Ok(())
-    };
-    match allowed() {
-        Ok(()) => Ok(identity),
-        Err(error) => Err((error, Some(identity))),
+/// Who is asking: the one place that decides what a request may show to be let in.
+async fn identify(api: &Api, from: IpAddr, headers: &HeaderMap) -> Result<Identity, Error> {
+    match bearer(headers) {
+        Some(token) => api.tokens.identify(token, from).await,
+        None => Err(api.tokens.stranger(from, Error::Unauthorized("a bearer token is needed"))),
     }
+}
+
+fn allow(api: &Api, who: &Identity, method: &Method, route: Option<&str>) -> Result<(), Error> {
+    api.tokens.spend(who)?;
+    let needed = needed(method, route);
+    if who.role < needed {
+        let (role, needed) = (who.role.as_str(), needed.as_str());
+        return Err(Error::Forbidden(format!("this needs the role {needed}; the token's role is {role}").into()));
+    }
+    Ok(())
 }
 
 /// The token of an `Authorization: Bearer` header (RFC 6750 §2.1).
@@ -82,13 +85,16 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// Everyone looks; operators change rooms and what is in them; the rest is the admins'.
+/// What is in no line is the admins'. That there is no such route or method, everyone may hear.
 fn needed(method: &Method, route: Option<&str>) -> Role {
-    match (method, route) {
-        (&Method::GET | &Method::HEAD, _) | (_, None) => Role::Viewer,
-        (_, Some(route)) if route.starts_with("/api/conference_rooms") => Role::Operator,
-        _ => Role::Admin,
-    }
+    let Some(route) = route else { return Role::Viewer };
+    let method = match *method {
+        Method::GET | Method::HEAD => "GET",
+        Method::POST => "POST",
+        _ => return Role::Viewer,
+    };
+    let line = ROLES.iter().find(|(of, begins, _)| *of == method && route.starts_with(begins));
+    line.map_or(Role::Admin, |(.., role)| *role)
 }
 
 /// Runs changes on a task of their own: a client that hangs up halfway does not leave half a change.
@@ -108,6 +114,7 @@ pub(super) async fn to_the_end(request: Request, next: Next) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::envelope::Refused;
     use axum::http::HeaderValue;
 
     #[test]
@@ -169,9 +176,19 @@ mod tests {
 
     #[test]
     fn roles_are_enough_for_what_the_contract_gives_them() {
-        assert_eq!(needed(&Method::GET, Some("/api/conference_servers")), Role::Viewer);
-        assert_eq!(needed(&Method::POST, Some("/api/conference_rooms/{id}/mute")), Role::Operator);
-        assert_eq!(needed(&Method::POST, Some("/api/conference_servers/{id}")), Role::Admin);
+        for (method, route, role) in [
+            (Method::GET, Some("/api/conference_servers"), Role::Viewer),
+            (Method::HEAD, Some("/api/conference_rooms/{id}"), Role::Viewer),
+            (Method::POST, Some("/api/auth/sign_out"), Role::Viewer),
+            (Method::POST, Some("/api/conference_rooms"), Role::Operator),
+            (Method::POST, Some("/api/conference_rooms/{id}/mute"), Role::Operator),
+            (Method::POST, Some("/api/conference_servers/{id}"), Role::Admin),
+            (Method::POST, Some("/api/something_new"), Role::Admin),
+            (Method::DELETE, Some("/api/conference_rooms"), Role::Viewer),
+            (Method::POST, None, Role::Viewer),
+        ] {
+            assert_eq!(needed(&method, route), role, "{method} {route:?}");
+        }
         assert!(Role::Viewer < Role::Operator && Role::Operator < Role::Admin);
     }
 }

@@ -281,7 +281,8 @@ fn owned(value: &DeValue<'_>) -> Value {
 
 /// A value on one line, cut where it would fill the screen.
 pub(super) fn shown(key: &str, value: &Value) -> String {
-    if SECRET_KEYS.contains(&key) && value.as_str().is_none_or(|text| !text.is_empty()) {
+    let is_empty = value.as_str().is_some_and(str::is_empty) || value.as_array().is_some_and(Vec::is_empty);
+    if SECRET_KEYS.contains(&key) && !is_empty {
         return "(hidden)".to_owned();
     }
     let text = one_line(&value.to_string());

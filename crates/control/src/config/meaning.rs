@@ -11,10 +11,12 @@ use media::{Bitrate, CodecName};
 use url::Url;
 
 use super::{
-    ApiConfig, Config, ConfigError, DatabaseConfig, DrainConfig, Limits, Live, LogConfig, MediaConfig, RawConfig,
-    RecordingsConfig, ServerConfig, Setting, SipConfig, TlsConfig, layers,
+    ApiConfig, AuthConfig, Config, ConfigError, DatabaseConfig, DrainConfig, Limits, Live, LogConfig, MediaConfig,
+    RawAuth, RawConfig, RecordingsConfig, ServerConfig, Setting, SignInLimits, SipConfig, TlsConfig, TokenEntry,
+    UserEntry, layers,
 };
-use crate::store::Store;
+use crate::auth;
+use crate::store::{Role, Store};
 
 const DAY_S: i64 = 86_400;
 /// More threads than this is a typing error, not a machine.
@@ -23,7 +25,7 @@ const MAX_WORKERS: i64 = 256;
 /// Checks every value.
 pub(super) fn mean(raw: &RawConfig, settings: &BTreeMap<String, Setting>) -> Result<Config, ConfigError> {
     let check = Check(settings);
-    let RawConfig { database, server, api, sip, media, recordings, log, drain, .. } = raw;
+    let RawConfig { database, server, api, auth, sip, media, recordings, log, drain, .. } = raw;
 
     check.that("data_dir", !raw.data_dir.trim().is_empty(), "a directory")?;
     let data_dir = PathBuf::from(&raw.data_dir);
@@ -94,7 +96,9 @@ pub(super) fn mean(raw: &RawConfig, settings: &BTreeMap<String, Setting>) -> Res
             )?,
             metrics: api.metrics,
             tls: check.tls(&api.tls_certificate, &api.tls_key)?,
+            trusted_proxies: check.networks("api.trusted_proxies", &api.trusted_proxies)?,
         },
+        auth: check.auth(auth)?,
         sip: SipConfig {
             listen: check.address("sip.listen", &sip.listen)?,
             udp: sip.udp,
@@ -200,6 +204,67 @@ impl Check<'_> {
         }
     }
 
+    fn auth(&self, raw: &RawAuth) -> Result<AuthConfig, ConfigError> {
+        let seconds = |key: &str, value: i64, range: RangeInclusive<i64>| {
+            self.number::<u64>(key, value, range).map(Duration::from_secs)
+        };
+        let sign_in = SignInLimits {
+            attempts: self.number("auth.sign_in_attempts", raw.sign_in_attempts, 1..=1000)?,
+            attempts_per_address: self.number(
+                "auth.sign_in_attempts_per_address",
+                raw.sign_in_attempts_per_address,
+                1..=1_000_000,
+            )?,
+            lockout: seconds("auth.sign_in_lockout_s", raw.sign_in_lockout_s, 1..=DAY_S)?,
+            lockout_max: seconds("auth.sign_in_lockout_max_s", raw.sign_in_lockout_max_s, 1..=DAY_S)?,
+        };
+        let grows = sign_in.lockout <= sign_in.lockout_max;
+        self.that("auth.sign_in_lockout_max_s", grows, "at least auth.sign_in_lockout_s")?;
+        Ok(AuthConfig {
+            users: self.users("auth.users", &raw.users)?,
+            tokens: self.tokens("auth.tokens", &raw.tokens)?,
+            access_token_ttl: seconds("auth.access_token_ttl_s", raw.access_token_ttl_s, 10..=366 * DAY_S)?,
+            refresh_token_ttl: seconds("auth.refresh_token_ttl_s", raw.refresh_token_ttl_s, 10..=366 * DAY_S)?,
+            sign_in,
+            failures_per_minute: self.number("auth.failures_per_minute", raw.failures_per_minute, 1..=10_000_000)?,
+        })
+    }
+
+    fn users(&self, key: &str, items: &[String]) -> Result<Vec<UserEntry>, ConfigError> {
+        let mut users: Vec<UserEntry> = Vec::new();
+        for (number, item) in (1..).zip(items) {
+            let fault = |what: &str| self.fault(key, &format!("{what} (entry {number})"));
+            let (name, role, hash) = entry(item).ok_or_else(|| fault("NAME ROLE HASH"))?;
+            if !auth::is_name(name) || users.iter().any(|user| user.name == name) {
+                return Err(fault("a name of 1 to 64 printable characters that no other entry has"));
+            }
+            let role = Role::parse(role).ok_or_else(|| fault("a role, admin, operator or viewer"))?;
+            if !auth::is_password_hash(hash) {
+                return Err(fault("an argon2id hash, as `conclave user hash` makes it"));
+            }
+            users.push(UserEntry { name: name.to_owned(), role, password_hash: hash.to_owned() });
+        }
+        Ok(users)
+    }
+
+    fn tokens(&self, key: &str, items: &[String]) -> Result<Vec<TokenEntry>, ConfigError> {
+        let mut tokens: Vec<TokenEntry> = Vec::new();
+        for (number, item) in (1..).zip(items) {
+            let fault = |what: &str| self.fault(key, &format!("{what} (entry {number})"));
+            let (name, role, digest) = entry(item).ok_or_else(|| fault("NAME ROLE SHA256"))?;
+            if !auth::is_name(name) {
+                return Err(fault("a name of 1 to 64 printable characters"));
+            }
+            let role = Role::parse(role).ok_or_else(|| fault("a role, admin, operator or viewer"))?;
+            let digest = digest_of_hex(digest).ok_or_else(|| fault("a digest of 64 hexadecimal digits"))?;
+            if tokens.iter().any(|token| token.digest == digest) {
+                return Err(fault("a digest that no other entry has"));
+            }
+            tokens.push(TokenEntry { name: name.to_owned(), role, digest });
+        }
+        Ok(tokens)
+    }
+
     /// Whole pairs only: RTP takes the even port, RTCP the odd one above it (RFC 3550 §11).
     fn ports(&self, key: &str, text: &str) -> Result<RangeInclusive<u16>, ConfigError> {
         let ends = text.split_once('-').and_then(|(lo, hi)| {
@@ -224,4 +289,22 @@ impl Check<'_> {
         let all = all.filter(|all| !all.is_empty());
         all.ok_or_else(|| self.fault(key, "at least one of opus, pcmu, pcma"))
     }
+}
+
+/// `NAME ROLE REST`; only the name may have spaces.
+fn entry(item: &str) -> Option<(&str, &str, &str)> {
+    let (head, rest) = item.trim().rsplit_once(char::is_whitespace)?;
+    let (name, role) = head.trim_end().rsplit_once(char::is_whitespace)?;
+    Some((name.trim_end(), role, rest))
+}
+
+fn digest_of_hex(text: &str) -> Option<[u8; 32]> {
+    let mut digest = [0; 32];
+    if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (byte, pair) in digest.iter_mut().zip(text.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(digest)
 }

@@ -13,6 +13,7 @@ pub(crate) struct RawConfig {
     pub(crate) database: RawDatabase,
     pub(crate) server: RawServer,
     pub(crate) api: RawApi,
+    pub(crate) auth: RawAuth,
     pub(crate) sip: RawSip,
     pub(crate) media: RawMedia,
     pub(crate) recordings: RawRecordings,
@@ -27,6 +28,7 @@ impl Default for RawConfig {
             database: RawDatabase::default(),
             server: RawServer::default(),
             api: RawApi::default(),
+            auth: RawAuth::default(),
             sip: RawSip::default(),
             media: RawMedia::default(),
             recordings: RawRecordings::default(),
@@ -77,6 +79,7 @@ pub(crate) struct RawApi {
     pub(crate) metrics_listen: String,
     pub(crate) tls_certificate: String,
     pub(crate) tls_key: String,
+    pub(crate) trusted_proxies: Vec<String>,
 }
 
 impl Default for RawApi {
@@ -89,6 +92,38 @@ impl Default for RawApi {
             metrics_listen: String::new(),
             tls_certificate: String::new(),
             tls_key: String::new(),
+            trusted_proxies: Vec::new(),
+        }
+    }
+}
+
+/// `[auth]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RawAuth {
+    pub(crate) users: Vec<String>,
+    pub(crate) tokens: Vec<String>,
+    pub(crate) access_token_ttl_s: i64,
+    pub(crate) refresh_token_ttl_s: i64,
+    pub(crate) sign_in_attempts: i64,
+    pub(crate) sign_in_attempts_per_address: i64,
+    pub(crate) sign_in_lockout_s: i64,
+    pub(crate) sign_in_lockout_max_s: i64,
+    pub(crate) failures_per_minute: i64,
+}
+
+impl Default for RawAuth {
+    fn default() -> Self {
+        Self {
+            users: Vec::new(),
+            tokens: Vec::new(),
+            access_token_ttl_s: 3600,
+            refresh_token_ttl_s: 2_592_000,
+            sign_in_attempts: 5,
+            sign_in_attempts_per_address: 20,
+            sign_in_lockout_s: 30,
+            sign_in_lockout_max_s: 900,
+            failures_per_minute: 300,
         }
     }
 }

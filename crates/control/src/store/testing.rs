@@ -52,3 +52,14 @@ macro_rules! change {
 }
 
 pub(crate) use change;
+
+impl Store {
+    /// All connections that read: until they are dropped, others wait.
+    pub(crate) async fn hold_readers(&self) -> Vec<sqlx::pool::PoolConnection<sqlx::Any>> {
+        let mut held = Vec::new();
+        for _ in 0..READERS {
+            held.push(self.read.acquire().await.unwrap());
+        }
+        held
+    }
+}

@@ -79,6 +79,7 @@ impl House {
         let mut entry = journal.change().await.unwrap();
         let server = entry.built_in_server(&config.server).await.unwrap();
         entry.commit().await.unwrap();
+        control::auth::keep_in_step(&store, &config.auth).await.unwrap();
         let metrics = Metrics::new(engine.clone());
         let rooms =
             Rooms::open(&config, engine.clone(), store.clone(), journal.clone(), &server, metrics.rooms.clone());
