@@ -2,15 +2,25 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where it cannot go on")]
 
 use std::fs::File;
-use std::process::{Command, Output};
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
 
 fn conclave(arguments: &[&str], env: &[(&str, &str)]) -> Output {
+    fed("", arguments, env)
+}
+
+/// With this on its standard input.
+fn fed(input: &str, arguments: &[&str], env: &[(&str, &str)]) -> Output {
     let ours = std::env::vars().map(|(name, _)| name).filter(|name| name.starts_with("CONCLAVE"));
     let mut command = Command::new(env!("CARGO_BIN_EXE_conclave"));
     for name in ours {
         command.env_remove(name);
     }
-    command.args(arguments).envs(env.iter().copied()).output().unwrap()
+    command.args(arguments).envs(env.iter().copied());
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // A command that wants no input may have ended before it takes any.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
 }
 
 fn refused(arguments: &[&str], env: &[(&str, &str)]) -> String {
@@ -98,4 +108,66 @@ fn token_lifetime_needs_a_unit() {
     let output = conclave(&["token", "create", "--ttl", "90", "portal"], &[]);
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("90d, 12h, 30m or 45s"));
+}
+
+/// `conclave user …` in that directory; its status, output, and what it said.
+fn user(dir: &tempfile::TempDir, input: &str, arguments: &[&str]) -> (bool, String, String) {
+    let place = ["--data-dir", dir.path().to_str().unwrap()];
+    let output = fed(input, &[&["user"], arguments, &place[..]].concat(), &[]);
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.success(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn users_are_made_listed_changed_and_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let done = (true, String::new(), String::new());
+    assert_eq!(user(&dir, "correct horse\nnot read\n", &["add", "alice", "--role", "admin"]), done);
+    assert_eq!(user(&dir, "battery staple", &["add", "Bob the builder"]), done);
+    let (_, list, _) = user(&dir, "", &["list"]);
+    let lines: Vec<&str> = list.lines().collect();
+    assert!(lines.len() == 2 && lines[0].starts_with("operator") && lines[0].ends_with("  Bob the builder"), "{list}");
+    assert!(lines[1].starts_with("admin") && lines[1].ends_with("  alice"), "{list}");
+    assert_eq!(user(&dir, "another password\r\n", &["password", "alice"]), done);
+    assert_eq!(user(&dir, "", &["remove", "alice"]), done);
+    for (input, arguments, says) in [
+        ("", &["remove", "alice"][..], "there is no such user"),
+        ("long enough", &["password", "alice"], "there is no such user"),
+        ("long enough", &["add", "Bob the builder"], "there is a user Bob the builder already"),
+        ("short\n", &["add", "carol"], "the password must have 8 to 1024 characters"),
+        ("", &["add", "carol"], "the password must have 8 to 1024 characters"),
+        ("long enough", &["add", ""], "the name must have 1 to 64 printable characters"),
+    ] {
+        let (success, _, said) = user(&dir, input, arguments);
+        assert_eq!((success, said.as_str()), (false, format!("conclave: {says}\n").as_str()), "{arguments:?}");
+    }
+}
+
+#[test]
+fn password_is_no_argument() {
+    let dir = tempfile::tempdir().unwrap();
+    for arguments in [&["add", "alice", "secret"][..], &["add", "alice", "--password", "secret"], &["hash", "secret"]] {
+        let (success, _, said) = user(&dir, "long enough", arguments);
+        assert!(!success && said.contains("unexpected argument"), "{said}");
+    }
+}
+
+#[test]
+fn hash_of_a_password_goes_into_the_settings_and_is_not_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, hash, _) = user(&dir, "correct horse\n", &["hash"]);
+    assert!(hash.starts_with("$argon2id$v=19$") && !hash.contains("horse"), "{hash}");
+    let users = format!("[\"alice admin {}\"]", hash.trim());
+    let text = shown(&["check-config"], &[("CONCLAVE__AUTH__USERS", &users)]);
+    assert!(text.contains("auth.users = (hidden) (environment CONCLAVE__AUTH__USERS)"), "{text}");
+    assert!(text.contains("auth.tokens = [] (default)") && !text.contains("argon2id"), "{text}");
+}
+
+#[test]
+fn certificate_that_cannot_be_used_is_found_before_the_start() {
+    let env = [("CONCLAVE__API__TLS_CERTIFICATE", "/nonexistent.pem"), ("CONCLAVE__API__TLS_KEY", "/nonexistent.key")];
+    let line = refused(&["check-config"], &env);
+    assert!(line.starts_with("conclave: api.tls_certificate /nonexistent.pem: it cannot be read"), "{line}");
+    let line = refused(&["check-config"], &env[..1]);
+    assert!(line.contains("api.tls_certificate and api.tls_key both set, or both empty"), "{line}");
 }

@@ -11,6 +11,7 @@ mod lifecycle;
 mod moderation;
 mod recordings;
 mod rest;
+mod sign_in;
 mod sipp_calls;
 mod support;
 mod tidy;

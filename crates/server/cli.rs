@@ -22,6 +22,8 @@ pub(crate) enum Command {
     CheckConfig(ServeFlags),
     /// Make, list and revoke API tokens; works while the server runs.
     Token(TokenFlags),
+    /// Make, list, change and remove users who sign in with a password; works while the server runs.
+    User(UserFlags),
 }
 
 /// Where settings are, and those that have a flag. All settings: config/conclave.toml.
@@ -82,9 +84,14 @@ pub(crate) struct TokenFlags {
 impl TokenFlags {
     /// With the process's environment.
     pub(crate) fn sources(&self) -> Sources {
-        let flags = self.data_dir.iter().map(|dir| Flag::new("--data-dir", "data_dir", dir)).collect();
-        Sources { file: self.config.clone(), env: environment(), flags }
+        sources(self.config.as_ref(), self.data_dir.as_ref())
     }
+}
+
+/// For the commands that need to find the database only.
+fn sources(config: Option<&PathBuf>, data_dir: Option<&String>) -> Sources {
+    let flags = data_dir.into_iter().map(|dir| Flag::new("--data-dir", "data_dir", dir)).collect();
+    Sources { file: config.cloned(), env: environment(), flags }
 }
 
 /// What to do with tokens.
@@ -108,6 +115,53 @@ pub(crate) enum TokenAction {
         /// As `list` shows it.
         id: String,
     },
+}
+
+/// `conclave user …`
+#[derive(Debug, Args)]
+pub(crate) struct UserFlags {
+    #[command(subcommand)]
+    pub(crate) action: UserAction,
+    /// Settings file (TOML), to find the data directory.
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// The server's data directory (data_dir).
+    #[arg(long, value_name = "DIR", global = true)]
+    data_dir: Option<String>,
+}
+
+impl UserFlags {
+    /// With the process's environment.
+    pub(crate) fn sources(&self) -> Sources {
+        sources(self.config.as_ref(), self.data_dir.as_ref())
+    }
+}
+
+/// What to do with users. A password is asked for at a terminal, and otherwise the first line of standard input.
+#[derive(Debug, Subcommand)]
+pub(crate) enum UserAction {
+    /// Make a user, with a password from the terminal or the first line of standard input.
+    Add {
+        /// Unique.
+        name: String,
+        /// What the user may do: admin all, operator rooms, participants and recordings, viewer GET only.
+        #[arg(long, value_enum, default_value_t = RoleName::Operator)]
+        role: RoleName,
+    },
+    /// List users: role, who keeps them, last change, name.
+    List,
+    /// Give a user another password; whoever is signed in as that user is signed out.
+    Password {
+        /// As `list` shows it.
+        name: String,
+    },
+    /// Remove a user; whoever is signed in as that user is signed out.
+    Remove {
+        /// As `list` shows it.
+        name: String,
+    },
+    /// Print the hash of a password, for auth.users in the settings file.
+    Hash,
 }
 
 /// A role as typed.

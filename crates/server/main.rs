@@ -9,6 +9,7 @@ mod logs;
 mod reload;
 mod signals;
 mod token;
+mod user;
 
 use std::error::Error;
 use std::io::Write;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Command::Serve(flags) => serve(&flags),
         Command::CheckConfig(flags) => check_config(&flags),
         Command::Token(token) => token::run(&token),
+        Command::User(user) => user::run(&user),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
