@@ -20,6 +20,7 @@ use ipnet::IpNet;
 use media::{Bitrate, CodecName};
 use url::Url;
 
+use crate::events::Types;
 pub use layers::{ConfigError, Flag, Source};
 pub use live::{Limits, Live};
 use raw::{RawAuth, RawConfig};
@@ -45,6 +46,10 @@ pub struct Config {
     pub media: MediaConfig,
     /// Recordings.
     pub recordings: RecordingsConfig,
+    /// Events.
+    pub events: EventsConfig,
+    /// Webhooks.
+    pub webhooks: WebhooksConfig,
     /// Log.
     pub log: LogConfig,
     /// Shutdown.
@@ -252,6 +257,40 @@ pub struct RecordingsConfig {
     pub delete_with_room: bool,
 }
 
+/// Events.
+#[derive(Clone, Debug)]
+pub struct EventsConfig {
+    /// Older ones are forgotten.
+    pub retention: Duration,
+    /// Streams at once.
+    pub max_streams: usize,
+    /// A stream whose client takes nothing for this long is ended.
+    pub stream_patience: Duration,
+    /// A silent stream carries a sign of life this often; a WebSocket that answers three of them with nothing is ended.
+    pub heartbeat: Duration,
+}
+
+/// Webhooks. The secret does not show itself.
+#[derive(Clone)]
+pub struct WebhooksConfig {
+    /// Where they are, each once, as the database keeps them.
+    pub urls: Vec<String>,
+    /// Signs what they are sent; empty only without any.
+    pub secret: String,
+    /// What they are sent.
+    pub types: Types,
+    /// Private networks and this machine may be called.
+    pub allow_private: bool,
+    /// Deliveries that may wait for one of them.
+    pub max_pending: usize,
+}
+
+impl fmt::Debug for WebhooksConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebhooksConfig").field("allow_private", &self.allow_private).finish_non_exhaustive()
+    }
+}
+
 /// Log.
 #[derive(Clone, Debug)]
 pub struct LogConfig {
@@ -296,7 +335,7 @@ impl Setting {
 }
 
 /// Keys whose values are shown to nobody.
-const SECRET_KEYS: &[&str] = &["auth.tokens", "auth.users", "database.url"];
+const SECRET_KEYS: &[&str] = &["auth.tokens", "auth.users", "database.url", "webhooks.secret"];
 
 /// A configuration and the origin of each of its settings.
 #[derive(Clone, Debug)]
@@ -473,6 +512,12 @@ mod tests {
             ("AUTH__TOKENS", "portal king 00", "operator or viewer (entry 1)"),
             ("AUTH__SIGN_IN_LOCKOUT_MAX_S", "29", "at least auth.sign_in_lockout_s"),
             ("AUTH__ACCESS_TOKEN_TTL_S", "0", "10 to"),
+            ("EVENTS__RETENTION_DAYS", "0", "1 to"),
+            ("WEBHOOKS__TYPES", "room.started, meeting.started", "meeting.started"),
+            ("WEBHOOKS__URLS", "https://example.com", "webhooks.secret"),
+            ("WEBHOOKS__URLS", "https://user:secret@example.com", "without a user"),
+            ("WEBHOOKS__URLS", "http://127.0.0.1:9000/", "webhooks.allow_private"),
+            ("WEBHOOKS__SECRET", "short", "16 to 256"),
         ] {
             let name = format!("CONCLAVE__{key}");
             let text = read(&[(&name, value)], vec![]).unwrap_err().to_string();
@@ -481,6 +526,26 @@ mod tests {
                 "{key}={value}: {text}"
             );
         }
+    }
+
+    #[test]
+    fn webhooks_are_each_named_once_and_their_secret_is_shown_to_nobody() {
+        let loaded = read(
+            &[
+                (
+                    "CONCLAVE__WEBHOOKS__URLS",
+                    "https://example.com/key-1, http://127.0.0.1:9000, https://EXAMPLE.com/key-1",
+                ),
+                ("CONCLAVE__WEBHOOKS__SECRET", "sixteen-and-more-characters"),
+                ("CONCLAVE__WEBHOOKS__ALLOW_PRIVATE", "true"),
+            ],
+            vec![],
+        )
+        .unwrap();
+        assert_eq!(loaded.config.webhooks.urls, ["https://example.com/key-1", "http://127.0.0.1:9000/"]);
+        let shown: String = loaded.settings.iter().map(|(key, setting)| setting.shown(key)).collect();
+        let shown = format!("{shown}{:?}", loaded.config);
+        assert!(!shown.contains("sixteen"), "{shown}");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 mod backup;
 mod change;
+mod deliveries;
 mod dialect;
 mod events;
 mod installation;
@@ -18,6 +19,7 @@ mod servers;
 mod sql;
 mod tokens;
 mod users;
+mod webhooks;
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
@@ -36,6 +38,7 @@ use crate::error::Error;
 use crate::ids::{Id, Ids};
 
 pub use change::Change;
+pub use deliveries::{Attempted, DeliveryRecord, DeliveryState, Failure, WaitingDelivery};
 pub use dialect::Dialect;
 pub use events::StoredEvent;
 pub use listing::{Listing, Order, Page};
@@ -45,6 +48,7 @@ pub use rooms::Holding;
 pub use servers::{ServerKind, ServerRecord, ServerUpdate};
 pub use tokens::{Session, Spent, TokenKind, TokenRecord};
 pub use users::{Role, Source, UserRecord};
+pub use webhooks::{WebhookRecord, WebhookSource, WebhookUpdate};
 
 static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
@@ -103,7 +107,7 @@ impl Store {
             "SELECT max(id) FROM (SELECT max(id) AS id FROM servers UNION ALL SELECT max(id) FROM rooms \
              UNION ALL SELECT max(revision) FROM rooms UNION ALL SELECT max(id) FROM recordings \
              UNION ALL SELECT max(id) FROM tokens UNION ALL SELECT max(session_id) FROM tokens \
-             UNION ALL SELECT max(id) FROM users) AS every_id",
+             UNION ALL SELECT max(id) FROM users UNION ALL SELECT max(id) FROM webhooks) AS every_id",
         )
         .fetch_one(&read)
         .await

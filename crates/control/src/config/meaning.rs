@@ -11,21 +11,28 @@ use media::{Bitrate, CodecName};
 use url::Url;
 
 use super::{
-    ApiConfig, AuthConfig, Config, ConfigError, DatabaseConfig, DrainConfig, Limits, Live, LogConfig, MediaConfig,
-    RawAuth, RawConfig, RecordingsConfig, ServerConfig, Setting, SignInLimits, SipConfig, TlsConfig, TokenEntry,
-    UserEntry, layers,
+    ApiConfig, AuthConfig, Config, ConfigError, DatabaseConfig, DrainConfig, EventsConfig, Limits, Live, LogConfig,
+    MediaConfig, RawAuth, RawConfig, RecordingsConfig, ServerConfig, Setting, SignInLimits, SipConfig, TlsConfig,
+    TokenEntry, UserEntry, WebhooksConfig, layers,
 };
 use crate::auth;
+use crate::config::raw::RawWebhooks;
+use crate::events::{Types, checked_webhook_url};
 use crate::store::{Role, Store};
 
 const DAY_S: i64 = 86_400;
+/// What signs webhooks: long enough not to be guessed.
+const MIN_WEBHOOK_SECRET: usize = 16;
+const MAX_WEBHOOK_SECRET: usize = 256;
+/// As many as the API makes.
+const MAX_WEBHOOKS: usize = 32;
 /// More threads than this is a typing error, not a machine.
 const MAX_WORKERS: i64 = 256;
 
 /// Checks every value.
 pub(super) fn mean(raw: &RawConfig, settings: &BTreeMap<String, Setting>) -> Result<Config, ConfigError> {
     let check = Check(settings);
-    let RawConfig { database, server, api, auth, sip, media, recordings, log, drain, .. } = raw;
+    let RawConfig { database, server, api, auth, sip, media, recordings, events, webhooks, log, drain, .. } = raw;
 
     check.that("data_dir", !raw.data_dir.trim().is_empty(), "a directory")?;
     let data_dir = PathBuf::from(&raw.data_dir);
@@ -149,6 +156,19 @@ pub(super) fn mean(raw: &RawConfig, settings: &BTreeMap<String, Setting>) -> Res
             retention_days: check.number("recordings.retention_days", recordings.retention_days, 0..=36_500)?,
             delete_with_room: recordings.delete_with_room,
         },
+        events: EventsConfig {
+            retention: Duration::from_secs(
+                check.number::<u64>("events.retention_days", events.retention_days, 1..=3650)? * DAY_S.unsigned_abs(),
+            ),
+            max_streams: check.number("events.max_streams", events.max_streams, 1..=10_000)?,
+            stream_patience: Duration::from_secs(check.number(
+                "events.stream_patience_s",
+                events.stream_patience_s,
+                1..=60,
+            )?),
+            heartbeat: Duration::from_secs(check.number("events.heartbeat_s", events.heartbeat_s, 1..=60)?),
+        },
+        webhooks: check.webhooks(webhooks)?,
         log: LogConfig { json, filter: log.filter.clone() },
         drain: DrainConfig { grace: limits.grace },
         live: Live::new(limits),
@@ -263,6 +283,31 @@ impl Check<'_> {
             tokens.push(TokenEntry { name: name.to_owned(), role, digest });
         }
         Ok(tokens)
+    }
+
+    fn webhooks(&self, raw: &RawWebhooks) -> Result<WebhooksConfig, ConfigError> {
+        let mut urls = Vec::new();
+        for url in &raw.urls {
+            let url = checked_webhook_url(url, raw.allow_private);
+            let allowed = |rule| format!("URLs that a webhook may have, and one {rule}");
+            let url = url.map_err(|rule| self.fault("webhooks.urls", &allowed(rule)))?;
+            if !urls.contains(&url) {
+                urls.push(url);
+            }
+        }
+        self.that("webhooks.urls", urls.len() <= MAX_WEBHOOKS, "32 URLs at most")?;
+        let length = raw.secret.len();
+        let is_set = (MIN_WEBHOOK_SECRET..=MAX_WEBHOOK_SECRET).contains(&length);
+        self.that("webhooks.secret", length == 0 || is_set, "16 to 256 bytes, or empty")?;
+        self.that("webhooks.urls", urls.is_empty() || is_set, "empty as long as webhooks.secret is")?;
+        let types = Types::parse(raw.types.iter().map(String::as_str));
+        Ok(WebhooksConfig {
+            urls,
+            secret: raw.secret.clone(),
+            types: types.map_err(|rule| self.fault("webhooks.types", &format!("a list of known types; it {rule}")))?,
+            allow_private: raw.allow_private,
+            max_pending: self.number("webhooks.max_pending", raw.max_pending, 1..=100_000)?,
+        })
     }
 
     /// Whole pairs only: RTP takes the even port, RTCP the odd one above it (RFC 3550 §11).

@@ -17,6 +17,8 @@ pub(crate) struct RawConfig {
     pub(crate) sip: RawSip,
     pub(crate) media: RawMedia,
     pub(crate) recordings: RawRecordings,
+    pub(crate) events: RawEvents,
+    pub(crate) webhooks: RawWebhooks,
     pub(crate) log: RawLog,
     pub(crate) drain: RawDrain,
 }
@@ -32,6 +34,8 @@ impl Default for RawConfig {
             sip: RawSip::default(),
             media: RawMedia::default(),
             recordings: RawRecordings::default(),
+            events: RawEvents::default(),
+            webhooks: RawWebhooks::default(),
             log: RawLog::default(),
             drain: RawDrain::default(),
         }
@@ -210,6 +214,39 @@ pub(crate) struct RawRecordings {
 impl Default for RawRecordings {
     fn default() -> Self {
         Self { dir: String::new(), private_urls: true, url_ttl_s: 3600, retention_days: 0, delete_with_room: false }
+    }
+}
+
+/// `[events]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RawEvents {
+    pub(crate) retention_days: i64,
+    pub(crate) max_streams: i64,
+    pub(crate) stream_patience_s: i64,
+    pub(crate) heartbeat_s: i64,
+}
+
+impl Default for RawEvents {
+    fn default() -> Self {
+        Self { retention_days: 7, max_streams: 256, stream_patience_s: 20, heartbeat_s: 15 }
+    }
+}
+
+/// `[webhooks]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RawWebhooks {
+    pub(crate) urls: Vec<String>,
+    pub(crate) secret: String,
+    pub(crate) types: Vec<String>,
+    pub(crate) allow_private: bool,
+    pub(crate) max_pending: i64,
+}
+
+impl Default for RawWebhooks {
+    fn default() -> Self {
+        Self { urls: Vec::new(), secret: String::new(), types: Vec::new(), allow_private: false, max_pending: 10_000 }
     }
 }
 

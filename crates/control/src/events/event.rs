@@ -70,6 +70,15 @@ words! {
         StoreRestored = "store.restored",
         /// Events could not be kept while the database was away; `lost` says how many.
         EventsLost = "events.lost",
+        /// Somebody tries out a webhook; it alone is sent this.
+        WebhookTest = "webhook.test",
+    }
+}
+
+impl Kind {
+    /// Comes often and says little later: the first to go when there is no place, and sent to no webhook that does not ask.
+    pub(super) const fn is_passing(self) -> bool {
+        matches!(self, Self::ParticipantTalking | Self::ParticipantSilent)
     }
 }
 
@@ -109,6 +118,11 @@ pub enum Data {
     Lost {
         /// How many.
         lost: u64,
+    },
+    /// `webhook.test`
+    Webhook {
+        /// Which.
+        webhook_id: Id,
     },
 }
 
@@ -184,8 +198,9 @@ impl NewEvent {
         Self { at: crate::store::now(), room: None, extension: None, kind, data }
     }
 
-    /// Comes often and says little later: the first to go when there is no place.
-    pub(super) fn is_passing(&self) -> bool {
-        matches!(self.kind, Kind::ParticipantTalking | Kind::ParticipantSilent)
+    /// For one webhook, now.
+    pub fn webhook_test(webhook_id: Id) -> Self {
+        let (kind, data) = (Kind::WebhookTest, Data::Webhook { webhook_id });
+        Self { at: crate::store::now(), room: None, extension: None, kind, data }
     }
 }

@@ -66,7 +66,7 @@ impl Journal {
             let mut pending = self.pending();
             if pending.events.len() >= MAX_PENDING {
                 let before = pending.events.len();
-                pending.events.retain(|event| !event.is_passing());
+                pending.events.retain(|event| !event.kind.is_passing());
                 pending.lost += (before - pending.events.len()) as u64;
             }
             if pending.events.len() >= MAX_PENDING {

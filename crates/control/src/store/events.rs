@@ -65,7 +65,17 @@ impl Change {
         for chunk in events.chunks(ROWS_AT_ONCE) {
             self.insert_events(chunk, &mut last_of).await?;
         }
-        Ok(sqlx::query_scalar("SELECT coalesce(max(cursor), 0) FROM events").fetch_one(self.db()).await?)
+        let row = sqlx::query(
+            "SELECT coalesce(max(cursor), 0) AS last, \
+             (SELECT count(*) FROM webhooks WHERE enabled <> 0) AS webhooks FROM events",
+        )
+        .fetch_one(self.db())
+        .await?;
+        let last: i64 = row.try_get("last")?;
+        if row.try_get::<i64, _>("webhooks")? > 0 {
+            self.queue_deliveries(events, last).await?;
+        }
+        Ok(last)
     }
 
     async fn insert_events(&mut self, events: &[NewEvent], last_of: &mut BTreeMap<i64, i64>) -> Result<(), Error> {
@@ -91,12 +101,36 @@ impl Change {
         Ok(())
     }
 
-    /// Forgets events before a time, and the numbers of rooms that are gone and have none left.
+    /// Forgets the first events up to one that has to stay: it is not older than `limit`, or a delivery of it waits, or was
+    /// given up since then. The last event always stays, so that cursors go on behind it. At most `most` at once; says how
+    /// many, and the first that is kept.
     ///
     /// # Errors
     /// `Busy` when the database cannot be written.
-    pub async fn forget_events_before(&mut self, limit: Timestamp) -> Result<u64, Error> {
-        let done = sqlx::query("DELETE FROM events WHERE at < $1").bind(to_ms(limit)).execute(self.db()).await?;
+    pub async fn forget_events_before(&mut self, limit: Timestamp, most: i64) -> Result<(u64, i64), Error> {
+        let row = sqlx::query(
+            "SELECT (SELECT min(cursor) FROM events) AS first, (SELECT max(cursor) FROM events) AS last, \
+             (SELECT cursor FROM events WHERE at >= $1 ORDER BY cursor LIMIT 1) AS young, \
+             (SELECT cursor FROM deliveries WHERE state = 'PENDING' OR last_attempt_at >= $1 OR queued_at >= $1 \
+              ORDER BY cursor LIMIT 1) AS needed",
+        )
+        .bind(to_ms(limit))
+        .fetch_one(self.db())
+        .await?;
+        let (Some(first), Some(last)) = (row.try_get::<Option<i64>, _>("first")?, row.try_get("last")?) else {
+            return Ok((0, 0));
+        };
+        let stays = [row.try_get("young")?, row.try_get("needed")?, Some(last), Some(first.saturating_add(most))];
+        let stays: i64 = stays.into_iter().flatten().min().unwrap_or(last);
+        if stays <= first {
+            return Ok((0, first));
+        }
+        sqlx::query("DELETE FROM deliveries WHERE cursor < $1").bind(stays).execute(self.db()).await?;
+        let done = sqlx::query("DELETE FROM events WHERE cursor < $1").bind(stays).execute(self.db()).await?;
+        if stays == first.saturating_add(most) {
+            // There is more to forget: numbers are looked at once, at the end.
+            return Ok((done.rows_affected(), stays));
+        }
         sqlx::query(
             "DELETE FROM event_sequences WHERE room_id <> $1 \
              AND NOT EXISTS (SELECT 1 FROM rooms WHERE rooms.id = event_sequences.room_id) \
@@ -105,7 +139,7 @@ impl Change {
         .bind(OF_NO_ROOM)
         .execute(self.db())
         .await?;
-        Ok(done.rows_affected())
+        Ok((done.rows_affected(), stays))
     }
 }
 
@@ -133,6 +167,15 @@ impl Store {
             }
         };
         Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+    }
+
+    /// The event with this cursor.
+    ///
+    /// # Errors
+    /// `Busy` when the database is not there.
+    pub async fn event(&self, cursor: i64) -> Result<Option<StoredEvent>, Error> {
+        let row = sqlx::query("SELECT * FROM events WHERE cursor = $1").bind(cursor).fetch_optional(&self.read).await?;
+        Ok(row.as_ref().map(read).transpose()?)
     }
 
     /// The first and the last cursor that are kept; zeros when there is none.

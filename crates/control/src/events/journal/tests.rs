@@ -3,6 +3,7 @@
 use super::*;
 use crate::ids::Id;
 use crate::store::testing;
+use crate::store::testing::change;
 
 fn event(room: Option<i64>, kind: Kind) -> NewEvent {
     NewEvent {
@@ -137,14 +138,25 @@ async fn old_events_go_and_the_count_of_a_living_room_stays() {
     let journal = Journal::open(store.clone()).await.unwrap();
     journal.note(event(None, Kind::ServerOnline));
     journal.note(event(Some(1), Kind::RoomStarted));
+    journal.note(event(None, Kind::ServerOffline));
     journal.flush().await.unwrap();
-    let mut change = store.change().await.unwrap();
+    let forget = async |limit, most| change!(store, forget_events_before(limit, most)).unwrap();
+    let (first, last) = store.event_cursors().await.unwrap();
     let later = store::now().saturating_add(Duration::from_secs(1)).unwrap();
-    assert_eq!(change.forget_events_before(later).await.unwrap(), 2);
-    change.commit().await.unwrap();
+    let before = later.saturating_sub(Duration::from_secs(60)).unwrap();
+    assert_eq!(forget(before, 10).await, (0, first));
+    assert_eq!(forget(later, 1).await, (1, first + 1), "a few at a time");
+    assert_eq!(forget(later, 10).await, (1, last), "the last one stays: cursors go on behind it");
+    assert_eq!(forget(later, 10).await, (0, last));
     journal.note(event(None, Kind::ServerOnline));
     journal.note(event(Some(1), Kind::RoomStarted));
     journal.flush().await.unwrap();
-    let wanted = [(None, 2, Kind::ServerOnline), (Some(1), 1, Kind::RoomStarted)];
+    let wanted = [(None, 2, Kind::ServerOffline), (None, 3, Kind::ServerOnline), (Some(1), 1, Kind::RoomStarted)];
     assert_eq!(kept(&store).await, expected(&wanted), "room 1 is in no table: its count went too");
+}
+
+#[tokio::test]
+async fn empty_outbox_forgets_nothing() {
+    let (_place, store) = testing::store().await;
+    assert_eq!(change!(store, forget_events_before(store::now(), 10)).unwrap(), (0, 0));
 }
