@@ -5,6 +5,7 @@ mod audit;
 mod auth;
 mod blobs;
 mod envelope;
+mod events;
 mod fields;
 mod gate;
 mod listener;
@@ -16,6 +17,7 @@ mod recordings;
 mod rooms;
 mod servers;
 mod tls;
+mod webhooks;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -30,6 +32,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::auth::{SignIn, Tokens};
 use crate::config::Config;
 use crate::error::Error;
+use crate::events::Delivery;
 use crate::metrics::{Metrics, ProcessUsage};
 use crate::rooms::Rooms;
 use crate::store::Store;
@@ -50,6 +53,7 @@ pub struct Api {
     trusted_proxies: Vec<IpNet>,
     metrics: Metrics,
     usage: Arc<ProcessUsage>,
+    delivery: Delivery,
     urls: Option<SignedUrls>,
     body_limit_bytes: usize,
     serves_metrics: bool,
@@ -66,6 +70,7 @@ impl Api {
         store: Store,
         metrics: Metrics,
         usage: Arc<ProcessUsage>,
+        delivery: Delivery,
     ) -> Result<Self, Error> {
         let urls = match config.recordings.private_urls {
             true => Some(SignedUrls::open(&store, config.recordings.url_ttl).await?),
@@ -81,6 +86,7 @@ impl Api {
             trusted_proxies: config.api.trusted_proxies.clone(),
             metrics,
             usage,
+            delivery,
             urls,
             body_limit_bytes: config.api.body_limit_bytes,
             serves_metrics: config.api.metrics && config.api.metrics_listen.is_none(),
@@ -112,6 +118,15 @@ fn documented() -> Vec<(&'static str, MethodRouter<Arc<Api>>)> {
         ("/api/conference_rooms/{id}/participants/{participant_id}/destroy", post(participants::destroy)),
         ("/api/conference_rooms/{id}/recordings", get(recordings::list)),
         ("/api/conference_rooms/{id}/recordings/{recording_id}/destroy", post(recordings::destroy)),
+        ("/api/events", get(events::follow)),
+        ("/api/events/ticket", post(events::ticket)),
+        ("/api/webhooks", get(webhooks::list).post(webhooks::create)),
+        ("/api/webhooks/{id}", get(webhooks::show).post(webhooks::update)),
+        ("/api/webhooks/{id}/destroy", post(webhooks::destroy)),
+        ("/api/webhooks/{id}/test", post(webhooks::test)),
+        ("/api/webhooks/{id}/deliveries", get(webhooks::deliveries)),
+        ("/api/webhooks/{id}/deliveries/{cursor}/retry", post(webhooks::retry)),
+        ("/api/webhooks/{id}/deliveries/{cursor}/destroy", post(webhooks::forget)),
     ]
 }
 

@@ -44,6 +44,9 @@ pub enum Error {
     /// The resource does not take this method.
     #[error("the resource does not take this method")]
     MethodNotAllowed,
+    /// Nothing that the request accepts can be answered.
+    #[error("{0}")]
+    NotAcceptable(&'static str),
     /// The body is longer than the setting allows.
     #[error("the body is longer than {0} bytes")]
     TooLarge(usize),
@@ -102,6 +105,7 @@ impl Error {
             Self::Forbidden(_) => (403, "FORBIDDEN"),
             Self::NotFound(_) => (404, "NOT_FOUND"),
             Self::MethodNotAllowed => (405, "METHOD_NOT_ALLOWED"),
+            Self::NotAcceptable(_) => (406, "VALIDATE_FAILED"),
             Self::TooSlow => (408, "TIMEOUT"),
             Self::TooLarge(_) => (413, "PAYLOAD_TOO_LARGE"),
             Self::InUse(_) => (409, "RESOURCE_IN_USE"),
@@ -181,6 +185,7 @@ mod tests {
             (Error::Forbidden("viewers only look".into()), 403, "FORBIDDEN"),
             (Error::NotFound("room"), 404, "NOT_FOUND"),
             (Error::MethodNotAllowed, 405, "METHOD_NOT_ALLOWED"),
+            (Error::NotAcceptable("only so"), 406, "VALIDATE_FAILED"),
             (Error::TooLarge(1), 413, "PAYLOAD_TOO_LARGE"),
             (Error::InUse("taken".into()), 409, "RESOURCE_IN_USE"),
             (Error::InvalidState("idle".into()), 409, "INVALID_STATE"),

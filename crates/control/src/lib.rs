@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 use api::{Api, Certificates};
 use config::Config;
 pub use error::Error;
-use events::{EventFeed, Journal};
+use events::{Delivery, EventFeed, Journal};
 use metrics::{Metrics, ProcessUsage};
 use rooms::Rooms;
 use sip::{SipHandle, SipMetrics};
@@ -49,6 +49,7 @@ pub struct Server {
     config: Config,
     store: Store,
     journal: Journal,
+    delivery: Delivery,
     rooms: Rooms,
     metrics: Metrics,
     usage: Arc<ProcessUsage>,
@@ -82,7 +83,10 @@ impl Server {
         let first_admin_token = auth::first_token(&store).await?;
         auth::keep_in_step(&store, &config.auth).await?;
         let usage = Arc::new(ProcessUsage::new());
-        let api = Api::new(&config, rooms.clone(), store.clone(), metrics.clone(), Arc::clone(&usage)).await?;
+        let delivery = Delivery::open(&config, store.clone(), journal.clone()).await?;
+        metrics.register(|registry| delivery.metrics.register(registry));
+        let (for_api, usage_of_api) = (delivery.clone(), Arc::clone(&usage));
+        let api = Api::new(&config, rooms.clone(), store.clone(), metrics.clone(), usage_of_api, for_api).await?;
         let api_listener = bind("api.listen", config.api.listen).await?;
         if config.api.is_exposed() {
             let address = config.api.listen;
@@ -104,6 +108,7 @@ impl Server {
             config,
             store,
             journal,
+            delivery,
             rooms,
             metrics,
             usage,
@@ -165,6 +170,8 @@ impl Server {
         if let Some(certificates) = self.certificates.clone() {
             background.spawn(certificates.watch());
         }
+        let (delivery, end) = (self.delivery.clone(), stop.clone());
+        let delivering = tokio::spawn(async move { delivery.run(end).await });
         let usage = self.usage;
         background.spawn(async move {
             let mut every = tokio::time::interval(ProcessUsage::EVERY);
@@ -193,10 +200,17 @@ impl Server {
         drain(&self.rooms, self.config.live.limits().grace).await;
         self.end_of_calls.cancel();
         self.sip.closed().await;
+        if let Err(error) = self.journal.flush().await {
+            tracing::warn!(%error, "streams are not told the last events");
+        }
+        self.delivery.end_streams().await;
         stop.cancel();
         let all_answered = async { while serving.join_next().await.is_some() {} };
         if tokio::time::timeout(REQUESTS_PATIENCE, all_answered).await.is_err() {
             tracing::info!("open API requests were cut off");
+        }
+        if tokio::time::timeout(REQUESTS_PATIENCE, delivering).await.is_err() {
+            tracing::info!("deliveries to webhooks were cut off; they are sent again at the next start");
         }
         background.shutdown().await;
         if let Err(error) = self.rooms.keep().await {

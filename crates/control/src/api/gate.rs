@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
-use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, Method, header};
+use axum::extract::{MatchedPath, Query, Request, State};
+use axum::http::{HeaderMap, Method, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -18,11 +19,17 @@ use crate::store::Role;
 
 /// Which role a request needs at least, by how its route begins; the first line that fits holds. A HEAD is a GET.
 const ROLES: &[(&str, &str, Role)] = &[
+    // Their URLs may hold secrets.
+    ("GET", "/api/webhooks", Role::Admin),
     ("GET", "/", Role::Viewer),
     ("POST", "/api/auth/sign_out", Role::Viewer),
+    // A ticket is for looking.
+    ("POST", "/api/events/ticket", Role::Viewer),
     ("POST", "/api/conference_rooms", Role::Operator),
     ("POST", "/api/conference_servers", Role::Admin),
 ];
+/// Where events are followed, by a ticket too.
+const FOLLOW: &str = "/api/events";
 
 /// Lets requests through to their handlers, which find the `Identity` among the extensions.
 pub(super) async fn pass(
@@ -38,7 +45,8 @@ pub(super) async fn pass(
         return next.run(request).await;
     }
     let deed = Deed { from, action: route.as_deref(), path: &path };
-    let identity = match identify(&api, from, request.headers()).await {
+    let ticket = ticket(request.uri(), route.as_deref());
+    let identity = match identify(&api, from, request.headers(), ticket).await {
         Ok(identity) => identity,
         Err(error) => {
             if method == Method::POST {
@@ -62,10 +70,14 @@ pub(super) async fn pass(
 }
 
 /// Who is asking: the one place that decides what a request may show to be let in.
-async fn identify(api: &Api, from: IpAddr, headers: &HeaderMap) -> Result<Identity, Error> {
-    match bearer(headers) {
-        Some(token) => api.tokens.identify(token, from).await,
-        None => Err(api.tokens.stranger(from, Error::Unauthorized("a bearer token is needed"))),
+async fn identify(api: &Api, from: IpAddr, headers: &HeaderMap, ticket: Option<String>) -> Result<Identity, Error> {
+    match (bearer(headers), ticket) {
+        (Some(token), _) => api.tokens.identify(token, from).await,
+        (None, Some(ticket)) => {
+            let redeemed = api.delivery.tickets.redeem(&ticket, Instant::now());
+            redeemed.map_err(|error| api.tokens.stranger(from, error))
+        }
+        (None, None) => Err(api.tokens.stranger(from, Error::Unauthorized("a bearer token is needed"))),
     }
 }
 
@@ -83,6 +95,15 @@ fn allow(api: &Api, who: &Identity, method: &Method, route: Option<&str>) -> Res
 pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// The one-time ticket that stands for a token where a browser cannot set a header.
+fn ticket(uri: &Uri, route: Option<&str>) -> Option<String> {
+    if route != Some(FOLLOW) {
+        return None;
+    }
+    let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri).ok()?;
+    pairs.into_iter().find(|(name, _)| name == "ticket").map(|(_, ticket)| ticket)
 }
 
 /// What is in no line is the admins'. That there is no such route or method, everyone may hear.
@@ -183,6 +204,10 @@ mod tests {
             (Method::POST, Some("/api/conference_rooms"), Role::Operator),
             (Method::POST, Some("/api/conference_rooms/{id}/mute"), Role::Operator),
             (Method::POST, Some("/api/conference_servers/{id}"), Role::Admin),
+            (Method::POST, Some("/api/events/ticket"), Role::Viewer),
+            (Method::GET, Some("/api/webhooks/{id}/deliveries"), Role::Admin),
+            (Method::HEAD, Some("/api/webhooks"), Role::Admin),
+            (Method::POST, Some("/api/webhooks"), Role::Admin),
             (Method::POST, Some("/api/something_new"), Role::Admin),
             (Method::DELETE, Some("/api/conference_rooms"), Role::Viewer),
             (Method::POST, None, Role::Viewer),

@@ -84,7 +84,7 @@ mod tests {
     use crate::store::Role;
 
     fn identity(token: i64) -> Identity {
-        Identity { token: Id::from_raw(token), name: token.to_string(), role: Role::Viewer }
+        Identity { token: Id::from_raw(token), name: token.to_string(), role: Role::Viewer, session: None }
     }
 
     #[test]

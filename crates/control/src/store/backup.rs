@@ -16,8 +16,20 @@ use crate::error::Error;
 use crate::events::{Data, Kind, NewEvent};
 
 /// Every table, each behind those that it refers to. Migrations bring their own.
-const TABLES: &[&str] =
-    &["installation", "servers", "rooms", "room_ownership", "recordings", "tokens", "event_sequences", "events"];
+const TABLES: &[&str] = &[
+    "installation",
+    "servers",
+    "rooms",
+    "room_ownership",
+    "recordings",
+    "users",
+    "tokens",
+    "command_notes",
+    "event_sequences",
+    "events",
+    "webhooks",
+    "deliveries",
+];
 
 /// The name of the mark, in `installation`, that says which restoration this database is of.
 const GENERATION: &str = "generation";

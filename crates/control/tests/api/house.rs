@@ -1,7 +1,7 @@
 //! A server without SIP, in a directory of its own, for each test.
 
 use std::collections::HashMap;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,18 +9,21 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode, header};
-use control::api::{Api, router};
+use axum::response::Response;
+use control::api::{Api, router, serve};
 use control::auth::new_token;
 use control::config::{Config, Loaded, Sources};
-use control::events::{EventFeed, Journal};
+use control::events::{Delivery, EventFeed, Journal};
 use control::metrics::{Metrics, ProcessUsage};
 use control::rooms::{Caller, DialogOrder, ParticipantId, Refusal, Rooms, Seat};
 use control::store::{Role, Store};
 use media::{Engine, EngineConfig, ReserveAt};
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 /// Longest that anything here may take on a busy machine.
@@ -31,9 +34,12 @@ pub(crate) struct House {
     pub(crate) rooms: Rooms,
     pub(crate) store: Store,
     pub(crate) engine: Engine,
+    pub(crate) journal: Journal,
+    pub(crate) delivery: Delivery,
+    metrics: Metrics,
     router: Router,
     tokens: HashMap<&'static str, String>,
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 /// Settings for a test in `dir`; `more` as `SECTION__KEY`.
@@ -86,7 +92,10 @@ impl House {
         let rooms = rooms.await.unwrap();
         rooms.recover_recordings().await.unwrap();
         let usage = Arc::new(ProcessUsage::new());
-        let api = Api::new(&config, rooms.clone(), store.clone(), metrics, usage).await.unwrap();
+        let delivery = Delivery::open(&config, store.clone(), journal.clone()).await.unwrap();
+        metrics.register(|registry| delivery.metrics.register(registry));
+        let api = Api::new(&config, rooms.clone(), store.clone(), metrics.clone(), usage, delivery.clone());
+        let api = api.await.unwrap();
         let mut tokens = HashMap::new();
         for role in [Role::Admin, Role::Operator, Role::Viewer] {
             let (text, record) = new_token(&store, role.as_str(), role, None).unwrap();
@@ -99,13 +108,18 @@ impl House {
         tasks.spawn(EventFeed::start(events).unwrap().feed(rooms.clone()));
         let keeper = rooms.clone();
         tasks.spawn(async move { keeper.keep_house().await });
-        tasks.spawn(async move { journal.keep().await });
-        Self { dir, rooms, store, engine, router: router(Arc::new(api)), tokens, _tasks: tasks }
+        let keeper = journal.clone();
+        tasks.spawn(async move { keeper.keep().await });
+        let deliverer = delivery.clone();
+        tasks.spawn(async move { deliverer.run(CancellationToken::new()).await });
+        let router = router(Arc::new(api));
+        Self { dir, rooms, store, engine, journal, delivery, metrics, router, tokens, tasks }
     }
 
     /// Ends it as a power cut would, but for the engine's threads; gives the directory for the next one.
     pub(crate) async fn crash(mut self) -> TempDir {
         self.engine.stop();
+        self.tasks.shutdown().await;
         self.store.close().await;
         std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap())
     }
@@ -114,8 +128,21 @@ impl House {
         &self.tokens[role]
     }
 
+    /// Listens, for what needs a connection.
+    pub(crate) async fn listen(&mut self) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, router, metrics) = (listener.local_addr().unwrap(), self.router.clone(), self.metrics.clone());
+        self.tasks.spawn(async move { serve(listener, None, router, &metrics, std::future::pending()).await.unwrap() });
+        address
+    }
+
+    /// The answer's head; its body is read as it comes.
+    pub(crate) async fn begin(&self, request: Request<Body>) -> Response {
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
-        let response = self.router.clone().oneshot(request).await.unwrap();
+        let response = self.begin(request).await;
         let (parts, body) = response.into_parts();
         Answer { status: parts.status, headers: parts.headers, body: to_bytes(body, usize::MAX).await.unwrap() }
     }

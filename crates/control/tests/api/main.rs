@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where it stopped")]
 
 mod auth;
+mod events;
 mod gate;
 mod house;
 mod live;
@@ -11,4 +12,6 @@ mod recordings;
 mod rooms;
 mod server;
 mod servers;
+mod socket;
 mod tls;
+mod webhooks;

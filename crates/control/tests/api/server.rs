@@ -7,6 +7,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::house::{PATIENCE, config, engine};
+use crate::socket::{Frame, Socket};
 
 async fn get(address: std::net::SocketAddr, path: &str, token: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
@@ -59,6 +60,45 @@ async fn server_serves_drains_and_ends() {
     let (engine, events) = crate::house::engine(&config);
     let again = Server::start(config, engine.clone(), events).await.unwrap();
     assert_eq!(again.first_admin_token(), None);
+    engine.stop();
+}
+
+#[tokio::test]
+async fn streams_end_with_the_server_and_do_not_hold_it_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path(), &[&ANY_PORTS[..], &[("DRAIN__GRACE_S", "0")]].concat());
+    let (engine, events) = engine(&config);
+    let server = Server::start(config, engine.clone(), events).await.unwrap();
+    let (token, address) = (server.first_admin_token().unwrap().to_owned(), server.api_address().unwrap());
+    let (stop, stopped) = oneshot::channel::<()>();
+    let running = tokio::spawn(server.run(async move { drop(stopped.await) }));
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!(
+        "GET /api/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nAccept: text/event-stream\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut read = vec![0; 4096];
+    let mut begun = String::new();
+    while !begun.contains("retry: 3000") {
+        let count = stream.read(&mut read).await.unwrap();
+        begun.push_str(std::str::from_utf8(&read[..count]).unwrap());
+    }
+    let bearer = format!("Authorization: Bearer {token}");
+    let mut socket = Socket::open(address, "/api/events", &[bearer]).await.ok().unwrap();
+    stop.send(()).unwrap();
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).await.unwrap();
+    // Cut off, it would have no last chunk.
+    assert!(rest.ends_with("0\r\n\r\n"), "{rest}");
+    loop {
+        match socket.next().await {
+            Frame::Text(_) => {}
+            Frame::Close(code, _) => break assert_eq!(code, 1001),
+            other => panic!("{other:?}"),
+        }
+    }
+    drop(socket);
+    tokio::time::timeout(PATIENCE, running).await.unwrap().unwrap().unwrap();
     engine.stop();
 }
 
