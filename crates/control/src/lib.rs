@@ -104,6 +104,7 @@ impl Server {
         let sip = sip::serve(config.sip.clone(), config.live.clone(), rooms.clone(), sip_metrics, end_of_calls.clone())
             .await
             .map_err(|e| Error::Broken(e.to_string()))?;
+        rooms.announce_server(true);
         Ok(Self {
             config,
             store,
@@ -230,6 +231,7 @@ impl Server {
 
 async fn drain(rooms: &Rooms, grace: Duration) {
     rooms.drain();
+    rooms.announce_server(false);
     tracing::info!(?grace, "draining: no new calls");
     if tokio::time::timeout(grace, rooms.empty()).await.is_err() {
         tracing::info!("hanging up on everyone who is still here");

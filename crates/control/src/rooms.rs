@@ -8,6 +8,7 @@ mod facts;
 mod holding;
 mod operator;
 mod recording;
+mod servers;
 mod settings;
 mod state;
 mod view;
@@ -216,6 +217,7 @@ struct Inner {
     audio: AudioSpec,
     recordings: RecordingsConfig,
     server: Id,
+    server_name: String,
     state: Mutex<State>,
     /// Taken by whoever writes policies to the store, so that the last write is the last word.
     policy_gate: tokio::sync::Mutex<()>,
@@ -266,6 +268,7 @@ impl Rooms {
             },
             recordings: config.recordings.clone(),
             server: server.id,
+            server_name: server.name.clone(),
             state: Mutex::new(state),
             policy_gate: tokio::sync::Mutex::new(()),
             housekeeping: Notify::new(),

@@ -1,11 +1,10 @@
 //! What the API does to rooms and to those in them. A change is on the disk before it is in force, and in force before it
 //! is answered. Callers run these to the end: a future that is dropped halfway would leave one without the other.
 
-use super::state::Limits;
 use super::{HangUp, Left, ParticipantId, Policy, RoomRecord, RoomSettings, Rooms};
 use crate::error::Error;
 use crate::ids::Id;
-use crate::store::{self, ServerRecord, ServerUpdate};
+use crate::store;
 
 /// Bytes of a room's join token.
 const TOKEN_BYTES: usize = 24;
@@ -144,21 +143,6 @@ impl Rooms {
         }
         self.inner.metrics.left(Left::Removed(why).label());
         tracing::info!(participant = participant.0, why = why.label(), "left");
-        Ok(())
-    }
-
-    /// Changes what a server takes. Lower limits drop nobody; they hold for who comes next.
-    ///
-    /// # Errors
-    /// `NotFound`.
-    pub async fn update_server(&self, server: Id, update: ServerUpdate) -> Result<(), Error> {
-        let _gate = self.inner.policy_gate.lock().await;
-        let mut entry = self.inner.journal.change().await?;
-        let updated: ServerRecord = entry.update_server(server, update).await?;
-        entry.commit().await?;
-        if server == self.inner.server {
-            self.state().limit(Limits::from(&updated));
-        }
         Ok(())
     }
 }

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use super::{RETRY, Rooms};
 use crate::error::Error;
+use crate::events::{Data, Kind, NewEvent, RecordingData};
 use crate::ids::Id;
 use crate::store::{self, NewRecording, RecordingEnd, RecordingRecord, RecordingState};
 
@@ -55,6 +56,15 @@ impl Rooms {
         let new = self.name(room, &extension);
         let mut entry = self.inner.journal.change().await?;
         entry.insert_recording(&new).await?;
+        let started = RecordingData {
+            recording_id: new.id,
+            file_name: new.file_name.clone(),
+            state: RecordingState::Recording.as_str(),
+            duration: None,
+            file_size: None,
+            reason: None,
+        };
+        entry.note(self.of_recording(Kind::RecordingStarted, room, started));
         entry.commit().await?;
         self.inner.recordings_open.send_modify(|open| *open += 1);
         // Before the tap: its end may be reported before the start is answered.
@@ -226,9 +236,33 @@ impl Rooms {
         }
     }
 
+    fn of_recording(&self, kind: Kind, room: Id, data: RecordingData) -> NewEvent {
+        let extension = self.state().room(room).map(|known| known.extension.to_string());
+        NewEvent { at: store::now(), room: Some(room), extension, kind, data: Data::Recording(data) }
+    }
+
     async fn try_to_keep_end(&self, id: Id, end: &RecordingEnd) -> Result<(), Error> {
+        let recording = match self.inner.store.any_recording(id).await {
+            // A restored backup does not know it: nothing is left to be kept.
+            Err(Error::NotFound(_)) => return Ok(()),
+            recording => recording?,
+        };
         let mut entry = self.inner.journal.change().await?;
-        entry.end_recording(id, end).await?;
+        if entry.end_recording(id, end).await? {
+            let kind = match end.state {
+                RecordingState::Recovered | RecordingState::Failed => Kind::RecordingFailed,
+                RecordingState::Finished | RecordingState::Recording => Kind::RecordingFinished,
+            };
+            let ended = RecordingData {
+                recording_id: id,
+                file_name: recording.file_name,
+                state: end.state.as_str(),
+                duration: end.file.as_ref().map(|(duration, ..)| whole_seconds(*duration)),
+                file_size: end.file.as_ref().map(|(_, bytes, _)| *bytes),
+                reason: end.reason.clone(),
+            };
+            entry.note(self.of_recording(kind, recording.room, ended));
+        }
         entry.commit().await
     }
 
@@ -284,6 +318,16 @@ impl Rooms {
         Ok(())
     }
 
+    /// Marks a recording as read or not.
+    ///
+    /// # Errors
+    /// `NotFound`, also when it is another room's.
+    pub async fn mark_recording(&self, room: Id, id: Id, is_read: bool) -> Result<(), Error> {
+        let mut entry = self.inner.journal.change().await?;
+        entry.mark_recording(room, id, is_read).await?;
+        entry.commit().await
+    }
+
     /// Removes a recording: its file, then its row.
     ///
     /// # Errors
@@ -314,7 +358,17 @@ impl Rooms {
             }
         }
         let mut entry = self.inner.journal.change().await?;
-        entry.delete_recording(recording.id).await?;
+        if entry.delete_recording(recording.id).await? {
+            let destroyed = RecordingData {
+                recording_id: recording.id,
+                file_name: recording.file_name.clone(),
+                state: recording.state.as_str(),
+                duration: recording.duration.map(whole_seconds),
+                file_size: recording.file_size,
+                reason: recording.reason.clone(),
+            };
+            entry.note(self.of_recording(Kind::RecordingDestroyed, recording.room, destroyed));
+        }
         entry.commit().await
     }
 
@@ -347,6 +401,11 @@ impl Rooms {
             }
         }
     }
+}
+
+/// As the API shows it.
+pub(crate) fn whole_seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_millis() >= 500)
 }
 
 /// Row and engine share one number.

@@ -118,13 +118,13 @@ impl Change {
         Ok(())
     }
 
-    /// Keeps how a recording ended. One that ended before stays as it is.
+    /// Keeps how a recording ended; false when it ended before, and stays as it is, or is gone.
     ///
     /// # Errors
     /// `Busy` when the database cannot be written.
-    pub async fn end_recording(&mut self, id: Id, end: &RecordingEnd) -> Result<(), Error> {
+    pub async fn end_recording(&mut self, id: Id, end: &RecordingEnd) -> Result<bool, Error> {
         let file = end.file.as_ref();
-        sqlx::query(
+        let done = sqlx::query(
             "UPDATE recordings SET state = $1, ended_at = $2, reason = $3, duration_ms = $4, file_size = $5, sha256 = $6 \
              WHERE id = $7 AND state = 'RECORDING'",
         )
@@ -137,7 +137,21 @@ impl Change {
         .bind(id.raw())
         .execute(self.db())
         .await?;
-        Ok(())
+        Ok(done.rows_affected() > 0)
+    }
+
+    /// Marks a recording as read or not.
+    ///
+    /// # Errors
+    /// `NotFound`, also when it is another room's.
+    pub async fn mark_recording(&mut self, room: Id, id: Id, is_read: bool) -> Result<(), Error> {
+        let done = sqlx::query("UPDATE recordings SET is_read = $1 WHERE id = $2 AND room_id = $3")
+            .bind(i64::from(is_read))
+            .bind(id.raw())
+            .bind(room.raw())
+            .execute(self.db())
+            .await?;
+        if done.rows_affected() == 0 { Err(Error::NotFound("recording")) } else { Ok(()) }
     }
 
     /// Forgets a recording that has ended; false when it was gone already or runs.

@@ -1,8 +1,8 @@
 //! Conference servers: the built-in one, and later those that others registered.
 
 use jiff::Timestamp;
-use sqlx::Row;
 use sqlx::any::AnyRow;
+use sqlx::{AssertSqlSafe, Row};
 
 use super::listing::{Listing, Page, Table};
 use super::{Change, Store, from_ms, now, search_text, to_ms, unreadable};
@@ -71,7 +71,6 @@ impl Change {
     /// `Busy` when the database cannot be written; `InUse` when another server has the name.
     pub async fn built_in_server(&mut self, config: &ServerConfig) -> Result<ServerRecord, Error> {
         let ServerConfig { name, ipv4, ipv6, max_rooms, max_participants } = config;
-        let searched = search_text(&[name, ipv4.as_deref().unwrap_or(""), ipv6.as_deref().unwrap_or("")]);
         let present: Option<i64> =
             sqlx::query_scalar("SELECT id FROM servers WHERE kind = 'INTERNAL'").fetch_optional(self.db()).await?;
         let id = present.unwrap_or_else(|| self.ids.next().raw());
@@ -87,16 +86,61 @@ impl Change {
         .bind(ipv6)
         .bind(i64::from(*max_rooms))
         .bind(i64::from(*max_participants))
-        .bind(searched)
+        .bind(searched(name, ipv4.as_deref(), ipv6.as_deref()))
         .bind(to_ms(now()))
         .execute(self.db())
         .await
-        .map_err(|e| match super::is_taken(&e) {
-            true => Error::InUse(format!("another server is named {name}").into()),
-            false => e.into(),
-        })?;
+        .map_err(|e| taken(e, name))?;
         let row = sqlx::query("SELECT * FROM servers WHERE id = $1").bind(id).fetch_one(self.db()).await?;
         Ok(read(&row)?)
+    }
+
+    /// Keeps a server that was added.
+    ///
+    /// # Errors
+    /// `InUse` when another server has the name.
+    pub async fn insert_server(&mut self, server: &ServerRecord) -> Result<(), Error> {
+        let ServerRecord { name, ipv4, ipv6, .. } = server;
+        sqlx::query(
+            "INSERT INTO servers (id, name, kind, enabled, ipv4, ipv6, max_rooms, max_participants, search_text, created_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        )
+        .bind(server.id.raw())
+        .bind(name)
+        .bind(server.kind.as_str())
+        .bind(i64::from(server.enabled))
+        .bind(ipv4)
+        .bind(ipv6)
+        .bind(i64::from(server.max_rooms))
+        .bind(i64::from(server.max_participants))
+        .bind(searched(name, ipv4.as_deref(), ipv6.as_deref()))
+        .bind(to_ms(server.created_at))
+        .execute(self.db())
+        .await
+        .map_err(|e| taken(e, name))?;
+        Ok(())
+    }
+
+    /// Forgets a server; gives what it was.
+    ///
+    /// # Errors
+    /// `NotFound`; `InUse` for the built-in one, and while rooms are active on it.
+    pub async fn delete_server(&mut self, id: Id) -> Result<ServerRecord, Error> {
+        let select = format!("SELECT * FROM servers WHERE id = $1{}", self.dialect.for_update());
+        let row = sqlx::query(AssertSqlSafe(select)).bind(id.raw()).fetch_optional(self.db()).await?;
+        let server = read(&row.ok_or(Error::NotFound("server"))?)?;
+        if server.kind == ServerKind::Internal {
+            return Err(Error::InUse("the built-in server cannot be destroyed, only disabled".into()));
+        }
+        let rooms: i64 = sqlx::query_scalar("SELECT count(*) FROM room_ownership WHERE server_id = $1")
+            .bind(id.raw())
+            .fetch_one(self.db())
+            .await?;
+        if rooms > 0 {
+            return Err(Error::InUse(format!("{rooms} rooms are active on the server; disable it, and wait").into()));
+        }
+        sqlx::query("DELETE FROM servers WHERE id = $1").bind(id.raw()).execute(self.db()).await?;
+        Ok(server)
     }
 
     /// Changes a server; gives it as it is then.
@@ -149,6 +193,17 @@ impl Store {
     pub async fn server(&self, id: Id) -> Result<ServerRecord, Error> {
         let row = sqlx::query("SELECT * FROM servers WHERE id = $1").bind(id.raw()).fetch_optional(&self.read).await?;
         Ok(read(&row.ok_or(Error::NotFound("server"))?)?)
+    }
+}
+
+fn searched(name: &str, ipv4: Option<&str>, ipv6: Option<&str>) -> String {
+    search_text(&[name, ipv4.unwrap_or(""), ipv6.unwrap_or("")])
+}
+
+fn taken(error: sqlx::Error, name: &str) -> Error {
+    match super::is_taken(&error) {
+        true => Error::InUse(format!("another server is named {name}").into()),
+        false => error.into(),
     }
 }
 
@@ -207,5 +262,56 @@ mod tests {
         let id = Id::from_raw(1);
         assert_eq!(store.server(id).await.unwrap_err(), Error::NotFound("server"));
         assert_eq!(change!(store, update_server(id, ServerUpdate::default())).unwrap_err(), Error::NotFound("server"));
+    }
+
+    fn added(store: &Store, name: &str) -> ServerRecord {
+        ServerRecord {
+            id: store.ids().next(),
+            name: name.into(),
+            kind: ServerKind::External,
+            enabled: true,
+            ipv4: None,
+            ipv6: Some("2001:db8::1".into()),
+            max_rooms: 0,
+            max_participants: i32::MAX as u32,
+            created_at: now(),
+        }
+    }
+
+    #[tokio::test]
+    async fn added_server_is_kept_found_and_forgotten() {
+        let (_dir, store) = testing::store().await;
+        let internal = change!(store, built_in_server(&config("one"))).unwrap();
+        let server = added(&store, "Zwei");
+        change!(store, insert_server(&server)).unwrap();
+        assert_eq!(store.server(server.id).await.unwrap(), server);
+        let search = Some("zwei".to_owned());
+        let found = store.servers(&Listing { search, ..Listing::default() }).await.unwrap();
+        assert_eq!(found.items, std::slice::from_ref(&server));
+        for name in ["Zwei", "one"] {
+            let refused = change!(store, insert_server(&added(&store, name))).unwrap_err();
+            assert_eq!(refused, Error::InUse(format!("another server is named {name}").into()));
+        }
+        assert!(matches!(change!(store, delete_server(internal.id)).unwrap_err(), Error::InUse(_)));
+        assert_eq!(change!(store, delete_server(server.id)).unwrap(), server);
+        assert_eq!(change!(store, delete_server(server.id)).unwrap_err(), Error::NotFound("server"));
+    }
+
+    #[tokio::test]
+    async fn server_that_rooms_are_active_on_is_not_forgotten() {
+        let (_dir, store) = testing::store().await;
+        let server = added(&store, "busy");
+        change!(store, insert_server(&server)).unwrap();
+        let settings = crate::rooms::testing::settings("900");
+        let policy = crate::rooms::Policy::default();
+        let room =
+            crate::rooms::RoomRecord { id: store.ids().next(), settings, token: "t".into(), created_at: now(), policy };
+        change!(store, insert_room(&room)).unwrap();
+        let holding = crate::store::Holding { room: room.id, policy, owner: Some(server.id), epoch: 1 };
+        change!(store, hold(&[holding])).unwrap();
+        let refused = change!(store, delete_server(server.id)).unwrap_err();
+        assert!(matches!(refused, Error::InUse(why) if why.starts_with("1 rooms")));
+        change!(store, release_rooms(server.id)).unwrap();
+        change!(store, delete_server(server.id)).unwrap();
     }
 }
