@@ -1,6 +1,7 @@
 //! The product's tests: the real binary on loopback with the test kit's phones and with clients that nobody here wrote,
 //! and the house rules.
 
+mod backups;
 mod bad_input;
 mod baresip_calls;
 mod calls;

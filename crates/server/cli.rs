@@ -24,6 +24,30 @@ pub(crate) enum Command {
     Token(TokenFlags),
     /// Make, list, change and remove users who sign in with a password; works while the server runs.
     User(UserFlags),
+    /// Write rooms, servers, users, tokens and records into a new file; works while the server runs.
+    Backup(BackupFlags),
+    /// Put what a backup holds in the place of everything; a running server follows within seconds.
+    Restore(BackupFlags),
+}
+
+/// `conclave backup FILE`, `conclave restore FILE`
+#[derive(Debug, Args)]
+pub(crate) struct BackupFlags {
+    /// The backup: one file, the same for either database. The files of recordings are not in it.
+    pub(crate) file: PathBuf,
+    /// Settings file (TOML), to find the database.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The server's data directory (data_dir).
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+}
+
+impl BackupFlags {
+    /// With the process's environment.
+    pub(crate) fn sources(&self) -> Sources {
+        sources(self.config.as_ref(), self.data_dir.as_ref())
+    }
 }
 
 /// Where settings are, and those that have a flag. All settings: config/conclave.toml.

@@ -1,6 +1,7 @@
 //! The server binary: reads the settings, takes the data directory, starts the media engine, serves, and waits for a
 //! signal. Knows what control and media offer, and nothing of how they do it.
 
+mod backup;
 mod banner;
 mod cli;
 mod data_dir;
@@ -38,6 +39,8 @@ fn main() -> ExitCode {
         Command::Serve(flags) => serve(&flags),
         Command::CheckConfig(flags) => check_config(&flags),
         Command::Token(token) => token::run(&token),
+        Command::Backup(flags) => backup::backup(&flags),
+        Command::Restore(flags) => backup::restore(&flags),
         Command::User(user) => user::run(&user),
     };
     match done {

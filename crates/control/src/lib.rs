@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod auth;
+pub mod backups;
 mod command;
 pub mod config;
 pub mod error;
@@ -164,6 +165,8 @@ impl Server {
         background.spawn(async move { rooms.keep_house().await });
         let rooms = self.rooms.clone();
         background.spawn(async move { rooms.sweep_recordings().await });
+        let rooms = self.rooms.clone();
+        background.spawn(async move { rooms.follow_restorations().await });
         background.spawn(self.feed.feed(self.rooms.clone()));
         let journal = self.journal.clone();
         background.spawn(async move { journal.keep().await });

@@ -8,6 +8,7 @@ mod facts;
 mod holding;
 mod operator;
 mod recording;
+mod reload;
 mod servers;
 mod settings;
 mod state;

@@ -91,6 +91,25 @@ impl Journal {
         self.0.tail.subscribe()
     }
 
+    /// Looks how far the outbox is: somebody else may have written to it.
+    ///
+    /// # Errors
+    /// `Busy` when the database is not there.
+    pub async fn look(&self) -> Result<(), Error> {
+        let (_, last) = self.0.store.event_cursors().await?;
+        self.reach(last);
+        Ok(())
+    }
+
+    fn reach(&self, last: i64) {
+        // Another change may have been quicker to say so.
+        self.0.tail.send_if_modified(|tail| {
+            let grows = last > *tail;
+            *tail = last.max(*tail);
+            grows
+        });
+    }
+
     /// Writes what is noted, until it is dropped.
     pub async fn keep(&self) {
         loop {
@@ -153,12 +172,7 @@ impl Entry {
         let last = self.change.append_events(&taken.events).await?;
         self.change.commit().await?;
         taken.done();
-        // Another change may have been quicker to say so.
-        journal.0.tail.send_if_modified(|tail| {
-            let grows = last > *tail;
-            *tail = last.max(*tail);
-            grows
-        });
+        journal.reach(last);
         Ok(())
     }
 }

@@ -192,6 +192,23 @@ impl State {
         }
     }
 
+    /// A room as a restored database has it: a new one, or one that goes on with what is set now. What holds for a call that
+    /// runs is what was set for it.
+    pub(super) fn restore(&mut self, id: Id, settings: &RoomSettings, policy: Policy, epoch: i64) {
+        match self.rooms.get_mut(&id) {
+            Some(room) => {
+                room.take(settings);
+                room.epoch = room.epoch.max(epoch);
+                if room.call.is_none() {
+                    room.policy = policy;
+                }
+                // Who owns it is not in a backup.
+                self.unkept.insert(id);
+            }
+            None => self.know(id, settings, policy, epoch),
+        }
+    }
+
     /// Forgets the room and hangs up on everyone in it.
     pub(super) fn forget(&mut self, id: Id) -> Vec<Effect> {
         let effects = self.clear(id, HangUp::RoomDestroyed);
@@ -226,6 +243,11 @@ impl State {
 
     pub(super) fn call_mut(&mut self, id: Id) -> Option<&mut Call> {
         self.rooms.get_mut(&id)?.call.as_deref_mut()
+    }
+
+    /// All rooms.
+    pub(super) fn ids(&self) -> impl Iterator<Item = Id> {
+        self.rooms.keys().copied()
     }
 
     /// Rooms that are active.

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where it stopped")]
 
 mod auth;
+mod backups;
 mod events;
 mod gate;
 mod house;
