@@ -115,7 +115,7 @@ impl Delivery {
             if forgotten == 0 {
                 return Ok(());
             }
-            self.streams.forgot_before(first);
+            self.streams.kept_from(first);
         }
     }
 
@@ -125,6 +125,7 @@ impl Delivery {
             every.tick().await;
             if let Ok((first, last)) = self.store.event_cursors().await {
                 // Cursors have hardly a gap.
+                self.streams.kept_from(first);
                 self.metrics.kept(if last == 0 { 0 } else { last - first + 1 });
             }
         }

@@ -91,16 +91,6 @@ impl Journal {
         self.0.tail.subscribe()
     }
 
-    /// Looks how far the outbox is: somebody else may have written to it.
-    ///
-    /// # Errors
-    /// `Busy` when the database is not there.
-    pub async fn look(&self) -> Result<(), Error> {
-        let (_, last) = self.0.store.event_cursors().await?;
-        self.reach(last);
-        Ok(())
-    }
-
     fn reach(&self, last: i64) {
         // Another change may have been quicker to say so.
         self.0.tail.send_if_modified(|tail| {

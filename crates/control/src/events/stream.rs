@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::metrics::EventMetrics;
@@ -24,6 +25,8 @@ const PAGE: i64 = 500;
 const BATCH: usize = 64;
 /// Readers that use the database at once: the others of its connections are the API's.
 const REPLAYS: usize = 1;
+/// Other processes (`conclave restore`) announce events too; nobody here is told.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Between attempts to reach a database that is away.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -87,19 +90,30 @@ impl Streams {
     /// Publishes what comes into the outbox, until it is dropped.
     pub(super) async fn publish(&self, journal: &Journal) {
         let mut tail = journal.tail();
+        // At once, and again whenever something is kept, or now and then, as other processes write as well.
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let published = *self.0.published.borrow();
             if *tail.borrow_and_update() <= published {
-                if tail.changed().await.is_err() {
-                    return;
+                tokio::select! {
+                    changed = tail.changed() => match changed {
+                        Ok(()) => continue,
+                        Err(_) => return,
+                    },
+                    _ = look.tick() => {}
                 }
-                continue;
             }
             match self.0.store.events_after(published, None, PAGE).await {
                 Ok(events) => {
                     let Some(last) = events.last().map(|event| event.cursor) else {
-                        // Forgotten already; what follows is not.
-                        self.0.published.send_replace(*tail.borrow());
+                        // What the tail tells of is forgotten already; what follows is not.
+                        let tail = *tail.borrow();
+                        self.0.published.send_if_modified(|published| {
+                            let grows = tail > *published;
+                            *published = tail.max(*published);
+                            grows
+                        });
                         continue;
                     };
                     {
@@ -121,9 +135,9 @@ impl Streams {
         self.0.published.subscribe()
     }
 
-    /// Events before this cursor are in the database no more.
-    pub(super) fn forgot_before(&self, first: i64) {
-        self.0.first.fetch_max(first, Ordering::Relaxed);
+    /// The first cursor that the database has.
+    pub(super) fn kept_from(&self, first: i64) {
+        self.0.first.store(first, Ordering::Relaxed);
     }
 
     /// One event, from memory or from the database.

@@ -86,9 +86,7 @@ impl Webhooks {
     /// # Errors
     /// `Busy` when the database cannot be written.
     pub(super) async fn open(config: WebhooksConfig, store: Store, journal: Journal) -> Result<Self, Error> {
-        let mut change = store.change().await?;
-        change.configured_webhooks(&config.urls, &config.secret, &config.types).await?;
-        change.commit().await?;
+        keep_in_step(&store, &config).await?;
         Ok(Self(Arc::new(Inner { store, journal, config, changed: Arc::default() })))
     }
 
@@ -100,7 +98,7 @@ impl Webhooks {
 
     fn courier(&self, streams: Streams, metrics: EventMetrics, sender: Sender, clock: Clock) -> Courier {
         let (store, changed) = (self.0.store.clone(), Arc::clone(&self.0.changed));
-        Courier::new(store, streams, sender, changed, clock, metrics, self.0.config.max_pending)
+        Courier::new(store, streams, sender, changed, clock, metrics, self.0.config.clone())
     }
 
     /// The URL as it is kept.
@@ -196,6 +194,12 @@ impl Webhooks {
         self.0.changed.tell(id);
         Ok(())
     }
+}
+
+async fn keep_in_step(store: &Store, config: &WebhooksConfig) -> Result<(), Error> {
+    let mut change = store.change().await?;
+    change.configured_webhooks(&config.urls, &config.secret, &config.types).await?;
+    change.commit().await
 }
 
 fn sent_to(webhook: &WebhookRecord) -> Result<(), Error> {

@@ -60,7 +60,6 @@ impl Rooms {
         for _ in 0..hung_up {
             self.inner.metrics.left(Left::Removed(HangUp::RoomDestroyed).label());
         }
-        self.inner.journal.look().await?;
         tracing::warn!(
             rooms = rooms.len(),
             participants_hung_up_on = hung_up,

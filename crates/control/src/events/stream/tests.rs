@@ -153,7 +153,7 @@ async fn reader_that_is_overtaken_by_the_sweep_is_told() {
     let mut reader = outbox.reader(Start::After(1)).await;
     let later = store::now().saturating_add(Duration::from_secs(1)).unwrap();
     let (_, first) = change!(outbox.store, forget_events_before(later, 5)).unwrap();
-    outbox.streams.forgot_before(first);
+    outbox.streams.kept_from(first);
     assert_eq!(cursors(&mut reader, 6).await, [5, 6, 7, 8, 9, 10]);
 }
 
@@ -168,6 +168,19 @@ async fn cursor_from_the_future_begins_with_what_comes() {
     assert_eq!(cursors(&mut reader, 1).await, [3]);
     let mut exact = outbox.reader(Start::After(3)).await;
     assert!(exact.next().now_or_never().is_none());
+}
+
+#[tokio::test]
+async fn what_another_process_announces_is_published_too() {
+    let outbox = Outbox::open().await;
+    let mut reader = outbox.reader(Start::Now).await;
+    let other = Journal::open(outbox.store.clone()).await.unwrap();
+    let (kind, data) = (Kind::ServerOnline, Data::Lost { lost: 0 });
+    other.note(NewEvent { at: store::now(), room: None, extension: None, kind, data });
+    other.flush().await.unwrap();
+    assert_eq!(cursors(&mut reader, 1).await, [1]);
+    outbox.happen(&[7]).await;
+    assert_eq!(cursors(&mut reader, 1).await, [2]);
 }
 
 #[tokio::test]

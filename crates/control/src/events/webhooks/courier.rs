@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::Changed;
 use super::schedule::{Attempt, Schedule};
 use super::sender::{NotAccepted, Sender};
+use crate::config::WebhooksConfig;
 use crate::error::Error;
 use crate::events::metrics::EventMetrics;
 use crate::events::{Announced, Streams};
@@ -32,9 +33,10 @@ const RETRY: Duration = Duration::from_secs(1);
 const MOST_UNWRITTEN: usize = 2048;
 /// At the end: for what is on its way.
 const LAST_PATIENCE: Duration = Duration::from_secs(2);
-/// Given up deliveries that are kept of each webhook, and how often that is looked after.
+/// Given up deliveries that are kept of each webhook.
 const MOST_DEAD: i64 = 10_000;
-const LOOK_AFTER_EVERY: Duration = Duration::from_secs(60);
+/// How often that is looked after, and whether the database was restored.
+const LOOK_AFTER_EVERY: Duration = Duration::from_secs(10);
 
 /// Where the courier takes the time from.
 #[derive(Clone, Debug, Default)]
@@ -93,8 +95,9 @@ pub(super) struct Courier {
     changed: Arc<Changed>,
     clock: Clock,
     metrics: EventMetrics,
-    /// Of one webhook; what is more is given up.
-    max_pending: usize,
+    config: WebhooksConfig,
+    /// Of the database: another one when it was restored.
+    generation: Option<Vec<u8>>,
     schedule: Schedule,
     known: BTreeMap<Id, Known>,
     /// Read again when the database is there.
@@ -119,7 +122,7 @@ impl Courier {
         changed: Arc<Changed>,
         clock: Clock,
         metrics: EventMetrics,
-        max_pending: usize,
+        config: WebhooksConfig,
     ) -> Self {
         Self {
             store,
@@ -128,7 +131,8 @@ impl Courier {
             changed,
             clock,
             metrics,
-            max_pending,
+            config,
+            generation: None,
             schedule: Schedule::default(),
             known: BTreeMap::new(),
             stale: BTreeSet::new(),
@@ -191,6 +195,7 @@ impl Courier {
 
     /// Every webhook, with what waits for it.
     async fn begin(&mut self) -> Result<(), Error> {
+        self.generation = self.store.generation().await?;
         self.stale = self.store.all_webhooks().await?.into_iter().map(|webhook| webhook.id).collect();
         self.seen = (*self.streams.published().borrow(), NO_ID);
         Ok(())
@@ -226,7 +231,7 @@ impl Courier {
         if self.overflow.contains_key(&delivery.webhook) || self.schedule.has(&delivery) {
             return;
         }
-        if self.schedule.waiting(delivery.webhook) < self.max_pending {
+        if self.schedule.waiting(delivery.webhook) < self.config.max_pending {
             self.schedule.push(delivery);
         } else {
             self.overflow.insert(delivery.webhook, delivery.cursor - 1);
@@ -234,7 +239,8 @@ impl Courier {
     }
 
     async fn give_up_behind(&self, webhook: Id, after: i64) -> Result<(), Error> {
-        let reason = format!("more than {} deliveries wait for the webhook (webhooks.max_pending)", self.max_pending);
+        let reason =
+            format!("more than {} deliveries wait for the webhook (webhooks.max_pending)", self.config.max_pending);
         let mut change = self.store.change().await?;
         let given_up = change.give_up_deliveries(webhook, after, &reason).await?;
         change.commit().await?;
@@ -255,11 +261,11 @@ impl Courier {
             }
             Err(error) => return Err(error),
         };
-        let most = i64::try_from(self.max_pending).unwrap_or(i64::MAX);
+        let most = i64::try_from(self.config.max_pending).unwrap_or(i64::MAX);
         let mut waiting = self.store.deliveries_of(id, most.saturating_add(1)).await?;
-        if let Some(too_many) = waiting.get(self.max_pending) {
+        if let Some(too_many) = waiting.get(self.config.max_pending) {
             self.overflow.insert(id, too_many.cursor - 1);
-            waiting.truncate(self.max_pending);
+            waiting.truncate(self.config.max_pending);
         }
         self.schedule.set(id, waiting);
         let is_failing = self.known.get(&id).is_some_and(|known| known.is_failing);
@@ -372,23 +378,31 @@ impl Courier {
     }
 
     async fn look_after(&mut self) {
-        let webhooks: Vec<Id> = self.known.keys().copied().collect();
-        if webhooks.is_empty() {
+        if let Err(error) = self.try_look_after().await {
+            tracing::debug!(%error, "webhooks cannot be looked after");
+        }
+    }
+
+    async fn try_look_after(&mut self) -> Result<(), Error> {
+        let generation = self.store.generation().await?;
+        if generation != self.generation {
+            // Nothing of what is known here need be so any more.
+            super::keep_in_step(&self.store, &self.config).await?;
+            let present = self.store.all_webhooks().await?.into_iter().map(|webhook| webhook.id);
+            self.stale = present.chain(self.known.keys().copied()).collect();
+            self.generation = generation;
+        }
+        if self.known.is_empty() {
             self.metrics.dead(0);
-            return;
+            return Ok(());
         }
-        let look_after = async {
-            let mut change = self.store.change().await?;
-            for webhook in webhooks {
-                change.forget_dead_deliveries(webhook, MOST_DEAD).await?;
-            }
-            change.commit().await?;
-            self.metrics.dead(self.store.dead_deliveries().await?);
-            Ok::<_, Error>(())
-        };
-        if let Err(error) = look_after.await {
-            tracing::debug!(%error, "given up deliveries cannot be looked after");
+        let mut change = self.store.change().await?;
+        for webhook in self.known.keys() {
+            change.forget_dead_deliveries(*webhook, MOST_DEAD).await?;
         }
+        change.commit().await?;
+        self.metrics.dead(self.store.dead_deliveries().await?);
+        Ok(())
     }
 
     /// What is on its way arrives, and is written down, or is sent again at the next start.

@@ -322,6 +322,28 @@ async fn crash_loses_no_delivery_and_no_order() {
 }
 
 #[tokio::test]
+async fn restored_webhooks_are_sent_what_waited_for_them() {
+    let (house, mut receiver) = (House::open(config(true, 100)).await, Receiver::open().await);
+    let webhook = house.webhook(&receiver.url).await;
+    house.happen(&[7]).await;
+    receiver.next().await.answer(500);
+    house.until_failed(webhook, 1).await;
+    let file = house.home.dir.path().join("backup.db");
+    house.store.backup(&file).await.unwrap();
+    house.webhooks.destroy(webhook).await.unwrap();
+    house.happen(&[7]).await;
+    // As another process would.
+    house.store.restore(&file, house.home.dir.path()).await.unwrap();
+    let later = house.hand.borrow().saturating_add(Duration::from_secs(60)).unwrap();
+    house.hand.send_replace(later);
+    let mut calls = receiver.some(2).await;
+    assert_eq!(calls[0].cursor(), 1);
+    assert_eq!(calls[1].header("conclave-event"), "store.restored");
+    calls.drain(..).for_each(|call| call.answer(200));
+    house.until(webhook, DeliveryState::Pending, 0).await;
+}
+
+#[tokio::test]
 async fn dead_webhook_holds_up_no_other() {
     let (house, mut receiver) = (House::open(config(true, 1000)).await, Receiver::open().await);
     let mut dead = Receiver::open().await;
