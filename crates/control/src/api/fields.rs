@@ -1,20 +1,27 @@
 //! Request bodies, field by field: each that breaks its rule is one violation, and all of them are told at once. A body is
-//! read within limits of size and time; unknown fields are passed over.
+//! read within limits of size and time; unknown fields are passed over. What a body may hold is written down once, with
+//! `body!`; the rules are in `fields/rules.rs` and `fields/grammars.rs`.
+
+mod body;
+mod grammars;
+mod rules;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, header};
 use http_body_util::BodyExt;
-use jiff::Timestamp;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::Api;
 use crate::error::{Error, Violation};
+
+pub(super) use body::{Body, Field, Presence, body, prose, schema_of};
+pub(super) use grammars::{Addresses, JsonText, Language, TimeZone};
+pub(super) use rules::{Boolean, MAX_LIST, Named, Nested, Rule, Time, digits, integer, list, text, word};
 
 /// A body that takes longer than this is not waited for.
 const BODY_PATIENCE: Duration = Duration::from_secs(10);
@@ -38,6 +45,15 @@ impl<T> Given<T> {
         match self {
             Self::Value(value) => Some(value),
             Self::Absent | Self::Null => None,
+        }
+    }
+
+    /// The same of what the value makes.
+    pub(super) fn map<U>(self, make: impl FnOnce(T) -> U) -> Given<U> {
+        match self {
+            Self::Absent => Given::Absent,
+            Self::Null => Given::Null,
+            Self::Value(value) => Given::Value(make(value)),
         }
     }
 
@@ -70,11 +86,11 @@ pub(super) struct Fields {
 impl FromRequest<Arc<Api>> for Fields {
     type Rejection = Error;
 
-    async fn from_request(request: Request<Body>, api: &Arc<Api>) -> Result<Self, Error> {
+    async fn from_request(request: Request, api: &Arc<Api>) -> Result<Self, Error> {
         if !is_json(request.headers()) {
             return Err(Error::MediaType);
         }
-        let read = body(request.into_body(), api.body_limit_bytes);
+        let read = whole(request.into_body(), api.body_limit_bytes);
         let bytes = tokio::time::timeout(BODY_PATIENCE, read).await.map_err(|_| Error::TooSlow)??;
         Self::parse(&bytes)
     }
@@ -97,7 +113,7 @@ impl Fields {
 
 /// The body, if it is within the limit. One that is not is read on for a while: a client that is cut off while it writes
 /// never sees the answer that says why.
-async fn body(mut body: Body, limit: usize) -> Result<Vec<u8>, Error> {
+async fn whole(mut body: axum::body::Body, limit: usize) -> Result<Vec<u8>, Error> {
     let (mut bytes, mut read) = (Vec::new(), 0);
     while let Some(frame) = body.frame().await {
         // A body that breaks off has nobody left to answer.
@@ -119,18 +135,31 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 impl Fields {
+    /// A body as it came.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, Error> {
         let mut json = serde_json::Deserializer::from_slice(bytes);
         let given = json
             .deserialize_map(UniqueFields)
             .and_then(|given| json.end().map(|()| given))
             .map_err(|e| Error::invalid("", format!("the body must be one JSON object: {e}")))?;
-        Ok(Self { given, violations: Vec::new() })
+        Ok(Self::of(given))
+    }
+
+    /// Of an object.
+    fn of(given: Map<String, Value>) -> Self {
+        Self { given, violations: Vec::new() }
+    }
+
+    /// All that a body holds, or all violations.
+    pub(super) fn fill<B: Body>(&mut self) -> Result<B, Error> {
+        let filled = B::take(self);
+        self.finish()?;
+        filled.ok_or_else(|| Error::Broken("a required field is missing and nobody said so".to_owned()))
     }
 
     /// A field that must be there.
-    pub(super) fn required<T>(&mut self, name: &'static str, read: impl Rule<T>) -> Option<T> {
-        match self.optional(name, read) {
+    pub(super) fn required<R: Rule>(&mut self, name: &'static str, rule: R) -> Option<R::Value> {
+        match self.optional(name, rule) {
             Given::Value(value) => Some(value),
             Given::Absent | Given::Null => {
                 if !self.violations.iter().any(|v| v.field == name) {
@@ -142,11 +171,11 @@ impl Fields {
     }
 
     /// A field that may be absent, or null to clear it.
-    pub(super) fn optional<T>(&mut self, name: &'static str, read: impl Rule<T>) -> Given<T> {
+    pub(super) fn optional<R: Rule>(&mut self, name: &'static str, rule: R) -> Given<R::Value> {
         match self.given.get(name) {
             None => Given::Absent,
             Some(Value::Null) => Given::Null,
-            Some(value) => match read.read(value) {
+            Some(value) => match rule.read(value) {
                 Ok(value) => Given::Value(value),
                 Err(rule) => {
                     self.violate(name, format!("{name} {rule}"));
@@ -157,8 +186,8 @@ impl Fields {
     }
 
     /// A field that may be absent, and cannot be cleared.
-    pub(super) fn settable<T>(&mut self, name: &'static str, read: impl Rule<T>) -> Given<T> {
-        let given = self.optional(name, read);
+    pub(super) fn settable<R: Rule>(&mut self, name: &'static str, rule: R) -> Given<R::Value> {
+        let given = self.optional(name, rule);
         if matches!(given, Given::Null) {
             self.violate(name, format!("{name} cannot be null"));
         }
@@ -200,98 +229,9 @@ impl<'de> Visitor<'de> for UniqueFields {
     }
 }
 
-// -- rules -------------------------------------------------------------------------------------------------------------
-
-/// Reads one value; the error says what is allowed, to follow the field's name.
-pub(super) trait Rule<T> {
-    fn read(self, value: &Value) -> Result<T, String>;
-}
-
-impl<T, F: FnOnce(&Value) -> Result<T, String>> Rule<T> for F {
-    fn read(self, value: &Value) -> Result<T, String> {
-        self(value)
-    }
-}
-
-/// `true` or `false`.
-pub(super) fn boolean(value: &Value) -> Result<bool, String> {
-    value.as_bool().ok_or_else(|| "must be true or false".to_owned())
-}
-
-/// A whole number; `7.0` is one (JSON Schema).
-pub(super) fn integer(least: i64, most: i64) -> impl Fn(&Value) -> Result<i64, String> {
-    move |value| {
-        let whole = |n: f64| (n.fract() == 0.0 && n.abs() < 1e15).then_some(n as i64);
-        let number = value.as_i64().or_else(|| value.as_f64().and_then(whole));
-        number
-            .filter(|n| (least..=most).contains(n))
-            .ok_or_else(|| format!("must be a whole number from {least} to {most}"))
-    }
-}
-
-/// Text of so many characters, without NUL, which no database likes.
-pub(super) fn text(least: usize, most: usize) -> impl Fn(&Value) -> Result<String, String> {
-    move |value| {
-        let fits = |text: &&str| (least..=most).contains(&text.chars().count()) && !text.contains('\0');
-        let text = value.as_str().filter(fits);
-        text.map(str::to_owned).ok_or_else(|| format!("must be text of {least} to {most} characters"))
-    }
-}
-
-/// So many digits.
-pub(super) fn digits(least: usize, most: usize) -> impl Fn(&Value) -> Result<String, String> {
-    move |value| {
-        let fits = |text: &&str| (least..=most).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
-        value.as_str().filter(fits).map(str::to_owned).ok_or_else(|| format!("must be {least} to {most} digits"))
-    }
-}
-
-/// One of a few words.
-pub(super) fn word<T>(
-    words: &'static [&'static str],
-    parse: fn(&str) -> Option<T>,
-) -> impl Fn(&Value) -> Result<T, String> {
-    move |value| value.as_str().and_then(parse).ok_or_else(|| format!("must be one of {}", words.join(", ")))
-}
-
-/// RFC 3339, in any offset.
-pub(super) fn time(value: &Value) -> Result<Timestamp, String> {
-    let rule = || "must be a time as RFC 3339 has it, such as 2030-07-21T17:32:28Z".to_owned();
-    let text = value.as_str().filter(|text| is_rfc3339(text.as_bytes())).ok_or_else(rule)?;
-    let time: Timestamp = text.parse().map_err(|_| rule())?;
-    // What the database keeps is what is answered.
-    Timestamp::from_millisecond(time.as_millisecond()).map_err(|_| rule())
-}
-
-/// The shape of RFC 3339 §5.6 `date-time`: the parser behind takes more than that.
-fn is_rfc3339(text: &[u8]) -> bool {
-    let Some((head, tail)) = text.split_at_checked(19) else { return false };
-    let shape = b"dddd-dd-ddTdd:dd:dd";
-    let fits = |(c, s): (&u8, &u8)| if *s == b'd' { c.is_ascii_digit() } else { c.eq_ignore_ascii_case(s) };
-    if !head.iter().zip(shape).all(fits) {
-        return false;
-    }
-    let offset = match tail {
-        [b'.', fraction @ ..] => {
-            let digits = fraction.iter().take_while(|c| c.is_ascii_digit()).count();
-            if !(1..=9).contains(&digits) {
-                return false;
-            }
-            fraction.get(digits..).unwrap_or(&[])
-        }
-        tail => tail,
-    };
-    match offset {
-        [b'Z' | b'z'] => true,
-        [b'+' | b'-', offset @ ..] => offset.len() == 5 && offset.iter().zip(b"dd:dd").all(fits),
-        _ => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn fields(body: &str) -> Fields {
         Fields::parse(body.as_bytes()).unwrap()
@@ -324,56 +264,12 @@ mod tests {
         let mut fields = fields(r#"{"a": 5, "b": null, "c": "x"}"#);
         fields.required("a", text(1, 9));
         fields.required("b", text(1, 9));
-        fields.settable("b2", boolean);
-        fields.settable("c", boolean);
-        fields.required("d", boolean);
+        fields.settable("b2", Boolean);
+        fields.settable("c", Boolean);
+        fields.required("d", Boolean);
         let Err(Error::Invalid(violations)) = fields.finish() else { panic!() };
         let named: Vec<&str> = violations.iter().map(|v| v.field.as_ref()).collect();
         assert_eq!(named, ["a", "b", "c", "d"]);
         assert_eq!(violations[1].message, "b is required");
-    }
-
-    #[test]
-    fn numbers_are_whole_and_in_range() {
-        let read = integer(1, 200);
-        assert_eq!(read(&json!(200)), Ok(200));
-        assert_eq!(read(&json!(7.0)), Ok(7));
-        for wrong in [json!(0), json!(201), json!(1.5), json!("7"), json!(1e300), json!(u64::MAX), json!(true)] {
-            assert!(read(&wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn times_are_rfc_3339_and_come_out_in_utc() {
-        let read = |text: &str| time(&json!(text)).map(|t| t.to_string());
-        assert_eq!(read("2017-07-21T17:32:28Z").as_deref(), Ok("2017-07-21T17:32:28Z"));
-        assert_eq!(read("2017-07-21t19:32:28.5+02:00").as_deref(), Ok("2017-07-21T17:32:28.5Z"));
-        for wrong in [
-            "2017-07-21",
-            "2017-07-21 17:32:28Z",
-            "2017-07-21T17:32:28",
-            "20170721T173228Z",
-            "2017-07-21T17:32:28Z[UTC]",
-            "2017-02-30T17:32:28Z",
-            "2017-07-21T17:32:28.Z",
-            "2017-07-21T17:32:28+2:00",
-            "tomorrow",
-            "",
-        ] {
-            assert!(read(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn text_is_measured_in_characters() {
-        let read = text(1, 3);
-        assert!(read(&json!("äöü")).is_ok());
-        for wrong in [json!(""), json!("abcd"), json!("a\0"), json!(1)] {
-            assert!(read(&wrong).is_err(), "{wrong}");
-        }
-        assert!(digits(3, 4)(&json!("0123")).is_ok());
-        for wrong in ["12", "12345", "12a", "１２３", ""] {
-            assert!(digits(3, 4)(&json!(wrong)).is_err(), "{wrong}");
-        }
     }
 }

@@ -7,7 +7,7 @@ use axum::extract::State;
 use serde::Serialize;
 
 use super::Api;
-use super::fields::{Fields, Given, boolean, integer};
+use super::fields::{Boolean, Fields, body, integer};
 use super::query::{InPath, Items, ListQuery, id};
 use crate::error::Error;
 use crate::ids::Id;
@@ -40,6 +40,19 @@ impl From<ServerRecord> for Server {
     }
 }
 
+body! {
+    /// What of a server is to change. Absent fields stay as they are; the others of a server cannot be changed and are
+    /// passed over.
+    struct ServerChanges (changes) {
+        /// Whether new rooms are placed there. What runs goes on.
+        settable enabled: bool = Boolean, example true;
+        /// Rooms that may be active there at once.
+        settable max_rooms: i64 = integer(0, i64::from(i32::MAX)), example 100;
+        /// Participants that may be there at once.
+        settable max_participants: i64 = integer(0, i64::from(i32::MAX)), example 1000;
+    }
+}
+
 #[derive(Serialize)]
 pub(super) struct ServerStatus {
     rooms_count: usize,
@@ -64,14 +77,14 @@ pub(super) async fn update(
     mut fields: Fields,
 ) -> Result<(), Error> {
     let server = id(&server, "server")?;
-    let limit = |given: Given<i64>| given.value().map(|n| u32::try_from(n).unwrap_or(0));
-    let update = ServerUpdate {
-        enabled: fields.settable("enabled", boolean).value(),
-        max_rooms: limit(fields.settable("max_rooms", integer(0, i64::from(i32::MAX)))),
-        max_participants: limit(fields.settable("max_participants", integer(0, i64::from(i32::MAX)))),
-    };
     api.store.server(server).await?;
-    fields.finish()?;
+    let changes: ServerChanges = fields.fill()?;
+    let limit = |n: i64| u32::try_from(n).unwrap_or(0);
+    let update = ServerUpdate {
+        enabled: changes.enabled,
+        max_rooms: changes.max_rooms.map(limit),
+        max_participants: changes.max_participants.map(limit),
+    };
     api.rooms.update_server(server, update).await
 }
 

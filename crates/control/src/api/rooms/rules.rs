@@ -1,51 +1,120 @@
 //! The rules of a room's fields (api.md section 3): wire to domain, once, with one violation for each broken field.
 
-use email_address::EmailAddress;
-use oxilangtag::LanguageTag;
-use serde_json::Value;
-
-use crate::api::fields::{Fields, Given, boolean, digits, integer, text, time, word};
+use crate::api::fields::{
+    Addresses, Boolean, Fields, JsonText, Language, MAX_LIST, Nested, Time, TimeZone, body, digits, integer, list,
+    text, word,
+};
 use crate::error::{Error, Violation};
 use crate::rooms::{Control, Layout, Mode, OutboundCallerId, RoomSettings};
-
-/// Lists and texts without a published limit are bounded all the same.
-const MAX_LIST: usize = 1000;
-const MAX_TEXT: usize = 16 * 1024;
 
 const DEFAULT_HEIGHT: i64 = 720;
 const DEFAULT_WIDTH: i64 = 1280;
 const DEFAULT_BITRATE_KBPS: i64 = 1024;
 const DEFAULT_FRAMERATE: i64 = 15;
 
+body! {
+    /// A new room. Optional fields that are absent or null take their defaults, or have no value.
+    struct RoomCreation (creates) {
+        /// What is dialled. No two rooms have the same; it cannot be changed later.
+        required extension_number: String = digits(3, 64), example "900";
+        /// Sound only, or sound and one composed picture. It cannot be changed later.
+        required mode: Mode = word(Mode::WORDS, Mode::parse), example "AUDIO";
+        /// The subject, for people.
+        required subject: String = text(1, 64), example "Weekly meeting";
+        /// Participants that the room takes at once.
+        required capacity: i64 = integer(1, 200), example 9;
+        /// Whether recording starts with the first participant. It cannot be changed later.
+        optional enable_recording: bool = Boolean, default false, example false;
+        part rest: RoomOptions;
+    }
+}
+
+body! {
+    /// What of a room is to change. Absent fields stay as they are; null clears a field, or takes it back to its default.
+    /// `extension_number`, `mode` and `enable_recording` cannot be changed and are passed over.
+    struct RoomChanges (changes) {
+        /// The subject, for people.
+        settable subject: String = text(1, 64), example "Monthly meeting";
+        /// Participants that the room takes at once. Those who are in stay, even if it shrinks below them.
+        settable capacity: i64 = integer(1, 200), example 20;
+        part rest: RoomOptions;
+    }
+}
+
+body! {
+    /// The fields that are optional when a room is made, and cleared by null.
+    struct RoomOptions (creates) {
+        /// FREE: everyone may speak. MASTER: led by a chairman, until whose arrival the others wait.
+        optional control: Control = word(Control::WORDS, Control::parse), default "FREE", example "FREE";
+        /// Of the picture, in pixels; odd numbers are rounded down to even ones. Without effect in AUDIO mode.
+        optional height: i64 = integer(144, 1920), default DEFAULT_HEIGHT, example 720;
+        /// Of the picture, in pixels; odd numbers are rounded down to even ones. Without effect in AUDIO mode.
+        optional width: i64 = integer(144, 1920), default DEFAULT_WIDTH, example 1280;
+        /// Of the picture, in kbit/s. Without effect in AUDIO mode.
+        optional bitrate: i64 = integer(128, 10_240), default DEFAULT_BITRATE_KBPS, example 1024;
+        /// Pictures a second. Without effect in AUDIO mode.
+        optional framerate: i64 = integer(5, 30), default DEFAULT_FRAMERATE, example 15;
+        /// How participants are placed in the picture; the digit is the number of tiles, and LAYOUT0 has as many as are
+        /// needed, at most nine. Without effect in AUDIO mode.
+        optional layout: Layout = word(Layout::WORDS, Layout::parse), default "LAYOUT0", example "LAYOUT4";
+        /// BCP 47 language tag of the room's prompts and invitations.
+        optional language: String = Language, example "en-US";
+        /// Who enters it becomes chairman. Must differ from `room_pin`.
+        optional admin_pin: String = digits(3, 6), example "246810";
+        /// Who dials in must enter it. Must differ from `admin_pin`.
+        optional room_pin: String = digits(3, 6), example "13579";
+        /// The voice menu: welcome, PIN dialogue, notices.
+        optional enable_prompt: bool = Boolean, default true, example true;
+        /// IANA name of the time zone in which the schedule is told to people, spelled as the database spells it.
+        optional timezone: String = TimeZone, example "Asia/Shanghai";
+        /// When the meeting begins: RFC 3339, in any offset; answered in UTC.
+        optional scheduled_start_at: jiff::Timestamp = Time, example "2030-07-21T17:00:00Z";
+        /// When it ends; must be after `scheduled_start_at`.
+        optional scheduled_end_at: jiff::Timestamp = Time, example "2030-07-21T18:00:00Z";
+        /// Numbers to dial in by, for people.
+        optional numbers: String = text(0, 128), example "+1 555 0100";
+        /// Ids of invited users; kept and returned.
+        optional internal_invitees: Vec<String> = list(text(1, 64), MAX_LIST), example ["NzAwNTUxOTA5NzczMTQ4MTYw"];
+        /// Mail addresses of those who are invited, separated by `;`, each as a form's mail field takes it.
+        optional external_invitees: String = Addresses, example "bob@example.org;carol@example.org";
+        /// Numbers that calls out of the room show, for each trunk.
+        optional outbound_caller_ids: Vec<CallerId> = list(Nested::<CallerId>::of(), MAX_LIST),
+            example [{"provider_id": "trunk-1", "caller_id": "+15550100", "description": "Front desk"}];
+        /// Anything else that a client keeps with the room: a JSON object, as text.
+        optional custom_options: String = JsonText, example "{\"color\":\"blue\"}";
+    }
+}
+
+body! {
+    /// A number that calls out of the room show.
+    struct CallerId (creates) {
+        /// The trunk's id.
+        required provider_id: String = text(1, 64), example "trunk-1";
+        /// What the callee sees.
+        required caller_id: String = text(1, 64), example "+15550100";
+        /// For people.
+        optional description: String = text(0, 1024), example "Front desk";
+    }
+}
+
 /// A new room's settings.
 pub(super) fn creation(fields: &mut Fields) -> Result<RoomSettings, Error> {
-    let extension_number = fields.required("extension_number", digits(3, 64));
-    let mode = fields.required("mode", word(Mode::WORDS, Mode::parse));
-    let subject = fields.required("subject", text(1, 64));
-    let capacity = fields.required("capacity", integer(1, 200));
-    let enable_recording = fields.optional("enable_recording", boolean).over(false, false);
-    let rest = Rest::read(fields);
-    fields.finish()?;
-    let (Some(extension_number), Some(mode), Some(subject), Some(capacity)) =
-        (extension_number, mode, subject, capacity)
-    else {
-        return Err(Error::Broken("a required field is missing and nobody said so".to_owned()));
-    };
+    let room: RoomCreation = fields.fill()?;
     let bare = RoomSettings {
-        extension_number,
-        mode,
+        extension_number: room.extension_number,
+        mode: room.mode,
         control: Control::Free,
         height_px: even(DEFAULT_HEIGHT),
         width_px: even(DEFAULT_WIDTH),
         bitrate_kbps: whole(DEFAULT_BITRATE_KBPS),
         framerate: whole(DEFAULT_FRAMERATE),
         layout: Layout::Layout0,
-        subject,
+        subject: room.subject,
         language: None,
-        capacity: whole(capacity),
+        capacity: whole(room.capacity),
         admin_pin: None,
         room_pin: None,
-        enable_recording,
+        enable_recording: room.enable_recording.over(false, false),
         enable_prompt: true,
         timezone: None,
         scheduled_start_at: None,
@@ -56,69 +125,21 @@ pub(super) fn creation(fields: &mut Fields) -> Result<RoomSettings, Error> {
         outbound_caller_ids: None,
         custom_options: None,
     };
-    agreed(rest.onto(bare))
+    agreed(room.rest.onto(bare))
 }
 
 /// An existing room's settings after a change. What cannot change is passed over, as any field that is not known.
 pub(super) fn update(fields: &mut Fields, present: RoomSettings) -> Result<RoomSettings, Error> {
-    let subject = fields.settable("subject", text(1, 64));
-    let capacity = fields.settable("capacity", integer(1, 200));
-    let rest = Rest::read(fields);
-    fields.finish()?;
+    let changes: RoomChanges = fields.fill()?;
     let present = RoomSettings {
-        subject: subject.value().unwrap_or(present.subject),
-        capacity: capacity.value().map_or(present.capacity, whole),
+        subject: changes.subject.unwrap_or(present.subject),
+        capacity: changes.capacity.map_or(present.capacity, whole),
         ..present
     };
-    agreed(rest.onto(present))
+    agreed(changes.rest.onto(present))
 }
 
-/// The fields that are optional when a room is made, and cleared by null.
-struct Rest {
-    control: Given<Control>,
-    height: Given<i64>,
-    width: Given<i64>,
-    bitrate: Given<i64>,
-    framerate: Given<i64>,
-    layout: Given<Layout>,
-    language: Given<String>,
-    admin_pin: Given<String>,
-    room_pin: Given<String>,
-    enable_prompt: Given<bool>,
-    timezone: Given<String>,
-    scheduled_start_at: Given<jiff::Timestamp>,
-    scheduled_end_at: Given<jiff::Timestamp>,
-    numbers: Given<String>,
-    internal_invitees: Given<Vec<String>>,
-    external_invitees: Given<String>,
-    outbound_caller_ids: Given<Vec<OutboundCallerId>>,
-    custom_options: Given<String>,
-}
-
-impl Rest {
-    fn read(fields: &mut Fields) -> Self {
-        Self {
-            control: fields.optional("control", word(Control::WORDS, Control::parse)),
-            height: fields.optional("height", integer(144, 1920)),
-            width: fields.optional("width", integer(144, 1920)),
-            bitrate: fields.optional("bitrate", integer(128, 10_240)),
-            framerate: fields.optional("framerate", integer(5, 30)),
-            layout: fields.optional("layout", word(Layout::WORDS, Layout::parse)),
-            language: fields.optional("language", language),
-            admin_pin: fields.optional("admin_pin", digits(3, 6)),
-            room_pin: fields.optional("room_pin", digits(3, 6)),
-            enable_prompt: fields.optional("enable_prompt", boolean),
-            timezone: fields.optional("timezone", timezone),
-            scheduled_start_at: fields.optional("scheduled_start_at", time),
-            scheduled_end_at: fields.optional("scheduled_end_at", time),
-            numbers: fields.optional("numbers", text(0, 128)),
-            internal_invitees: fields.optional("internal_invitees", list(text(1, 64))),
-            external_invitees: fields.optional("external_invitees", addresses),
-            outbound_caller_ids: fields.optional("outbound_caller_ids", list(caller_id)),
-            custom_options: fields.optional("custom_options", json_object),
-        }
-    }
-
+impl RoomOptions {
     fn onto(self, present: RoomSettings) -> RoomSettings {
         let (height, width) = (i64::from(present.height_px), i64::from(present.width_px));
         let (bitrate, framerate) = (i64::from(present.bitrate_kbps), i64::from(present.framerate));
@@ -139,7 +160,7 @@ impl Rest {
             numbers: self.numbers.onto(present.numbers),
             internal_invitees: self.internal_invitees.onto(present.internal_invitees),
             external_invitees: self.external_invitees.onto(present.external_invitees),
-            outbound_caller_ids: self.outbound_caller_ids.onto(present.outbound_caller_ids),
+            outbound_caller_ids: self.outbound_caller_ids.map(callers).onto(present.outbound_caller_ids),
             custom_options: self.custom_options.onto(present.custom_options),
             ..present
         }
@@ -169,50 +190,13 @@ fn even(n: i64) -> u32 {
     whole(n) & !1
 }
 
-fn language(value: &Value) -> Result<String, String> {
-    let tag = text(1, 64)(value).ok().filter(|tag| LanguageTag::parse(tag.as_str()).is_ok());
-    tag.ok_or_else(|| "must be a BCP 47 language tag, such as en-US".to_owned())
-}
-
-fn timezone(value: &Value) -> Result<String, String> {
-    let name = text(1, 64)(value).ok().filter(|name| jiff::tz::db().get(name).is_ok());
-    name.ok_or_else(|| "must be an IANA time zone, such as Asia/Shanghai".to_owned())
-}
-
-fn json_object(value: &Value) -> Result<String, String> {
-    let object = text(0, MAX_TEXT)(value)
-        .ok()
-        .filter(|text| serde_json::from_str::<serde_json::Map<String, Value>>(text).is_ok());
-    object.ok_or_else(|| "must be a JSON object, as text".to_owned())
-}
-
-fn addresses(value: &Value) -> Result<String, String> {
-    let rule = || "must be mail addresses separated by ;".to_owned();
-    let all = text(0, MAX_TEXT)(value).map_err(|_| rule())?;
-    let mut parts = all.split(';').map(str::trim).filter(|part| !part.is_empty());
-    if parts.all(|part| part.parse::<EmailAddress>().is_ok()) { Ok(all) } else { Err(rule()) }
-}
-
-fn list<T>(one: impl Fn(&Value) -> Result<T, String>) -> impl Fn(&Value) -> Result<Vec<T>, String> {
-    move |value| {
-        let rule = || format!("must be a list of at most {MAX_LIST}");
-        let values = value.as_array().filter(|values| values.len() <= MAX_LIST).ok_or_else(rule)?;
-        let at = |(at, value)| one(value).map_err(|rule| format!("[{at}] {rule}"));
-        values.iter().enumerate().map(at).collect()
-    }
-}
-
-fn caller_id(value: &Value) -> Result<OutboundCallerId, String> {
-    let object = value.as_object().ok_or("must be an object")?;
-    let field = |name: &str, least, most| {
-        let given = object.get(name).filter(|value| !value.is_null());
-        given.map(|value| text(least, most)(value).map_err(|rule| format!("{name} {rule}"))).transpose()
+fn callers(ids: Vec<CallerId>) -> Vec<OutboundCallerId> {
+    let caller = |id: CallerId| OutboundCallerId {
+        provider_id: id.provider_id,
+        caller_id: id.caller_id,
+        description: id.description.value(),
     };
-    Ok(OutboundCallerId {
-        provider_id: field("provider_id", 1, 64)?.ok_or("provider_id is required")?,
-        caller_id: field("caller_id", 1, 64)?.ok_or("caller_id is required")?,
-        description: field("description", 0, 1024)?,
-    })
+    ids.into_iter().map(caller).collect()
 }
 
 #[cfg(test)]

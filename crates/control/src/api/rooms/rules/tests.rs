@@ -1,7 +1,7 @@
 //! Every field's rule, with what is taken and what is not.
 
 use super::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn fields(body: &Value) -> Fields {
     Fields::parse(body.to_string().as_bytes()).unwrap()
