@@ -24,6 +24,8 @@ pub(crate) enum Command {
     Token(TokenFlags),
     /// Make, list, change and remove users who sign in with a password; works while the server runs.
     User(UserFlags),
+    /// Print the description of the API (OpenAPI 3.1), to make clients from.
+    Openapi,
     /// Write rooms, servers, users, tokens and records into a new file; works while the server runs.
     Backup(BackupFlags),
     /// Put what a backup holds in the place of everything; a running server follows within seconds.

@@ -42,6 +42,7 @@ fn main() -> ExitCode {
         Command::Backup(flags) => backup::backup(&flags),
         Command::Restore(flags) => backup::restore(&flags),
         Command::User(user) => user::run(&user),
+        Command::Openapi => openapi(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -92,6 +93,12 @@ fn serve(flags: &ServeFlags) -> Outcome<()> {
     engine.stop();
     runtime.shutdown_timeout(RUNTIME_STOP);
     served
+}
+
+/// `conclave openapi`: the description that the server serves, as `config/openapi.json` has it.
+fn openapi() -> Outcome<()> {
+    std::io::stdout().lock().write_all(control::api::openapi::file().as_bytes())?;
+    Ok(())
 }
 
 /// `conclave check-config`: every setting with its value and origin, or the line that `serve` would stop with.

@@ -9,6 +9,7 @@ mod events;
 mod fields;
 mod gate;
 mod listener;
+pub mod openapi;
 mod operation;
 mod origin;
 mod participants;
@@ -130,8 +131,8 @@ fn documented() -> Vec<(&'static str, MethodRouter<Arc<Api>>)> {
     ]
 }
 
-/// What is open: probes, signing in, and downloads, which check their own URL.
-fn open(api: &Api) -> Vec<(&'static str, MethodRouter<Arc<Api>>)> {
+/// What is open: probes, the description, signing in, and downloads, which check their own URL.
+fn open(serves_metrics: bool) -> Vec<(&'static str, MethodRouter<Arc<Api>>)> {
     let mut routes = vec![
         ("/healthz", get(operation::health)),
         ("/readyz", get(operation::readiness)),
@@ -141,8 +142,11 @@ fn open(api: &Api) -> Vec<(&'static str, MethodRouter<Arc<Api>>)> {
         ("/api/auth/refresh_token", post(auth::refresh_token).layer(from_fn(gate::to_the_end))),
         ("/api/login/oauth/token", post(auth::oauth_token).layer(from_fn(gate::to_the_end))),
         ("/api/login/oauth/revoke", post(auth::oauth_revoke).layer(from_fn(gate::to_the_end))),
+        ("/api/openapi.json", get(openapi::description)),
+        ("/api/docs", get(openapi::page)),
+        ("/api/docs/{file}", get(openapi::asset)),
     ];
-    if api.serves_metrics {
+    if serves_metrics {
         routes.push(("/metrics", get(operation::metrics)));
     }
     routes
@@ -161,7 +165,7 @@ pub fn router(api: Arc<Api>) -> Router {
             // A change that has begun is finished, even if its client hangs up.
             .layer(from_fn(gate::to_the_end)),
     );
-    table(open(&api))
+    table(open(api.serves_metrics))
         .merge(guarded)
         .layer(
             ServiceBuilder::new()

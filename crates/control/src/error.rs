@@ -94,6 +94,22 @@ impl Error {
         Self::Invalid(vec![Violation::new(field, message)])
     }
 
+    /// Every code.
+    pub const CODES: [&str; 12] = [
+        "VALIDATE_FAILED",
+        "UNAUTHORIZED",
+        "FORBIDDEN",
+        "NOT_FOUND",
+        "METHOD_NOT_ALLOWED",
+        "TIMEOUT",
+        "PAYLOAD_TOO_LARGE",
+        "RESOURCE_IN_USE",
+        "INVALID_STATE",
+        "RATE_LIMITED",
+        "BUSY",
+        "UNKNOWN",
+    ];
+
     /// HTTP status and code.
     pub const fn status_and_code(&self) -> (u16, &'static str) {
         match self {
@@ -195,6 +211,7 @@ mod tests {
             (Error::Broken("secret".into()), 500, "UNKNOWN"),
         ] {
             assert_eq!(error.status_and_code(), (status, code));
+            assert!(Error::CODES.contains(&code));
         }
     }
 

@@ -21,6 +21,7 @@ use tokio_util::io::ReaderStream;
 use super::Api;
 use super::gate::bearer;
 use super::origin::Origin;
+use super::openapi::{Bytes, RECORDINGS};
 use super::query::InPath;
 use crate::error::Error;
 use crate::store::Store;
@@ -95,6 +96,51 @@ pub(super) struct Signed {
     signature: Option<String>,
 }
 
+/// Download a recording's file
+///
+/// `file_url` of a recording leads here. Its query is a signature with an end, unless the setting
+/// `recordings.private_urls` is off; a bearer token opens it too. Ranges, `If-Range` and `If-None-Match` are honoured.
+#[utoipa::path(
+    get, path = "/api/blobs/{sha256}", operation_id = "download_recording", tag = RECORDINGS,
+    security((), ("bearer" = [])),
+    params(
+        ("sha256" = String, Path, description = "SHA-256 of the file, in lower-case hex.",
+            example = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"),
+        ("expires" = Option<String>, Query, description = "Of a signed URL: seconds since 1970.", example = "1913000000"),
+        ("signature" = Option<String>, Query, description = "Of a signed URL.",
+            example = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"),
+        ("Range" = Option<String>, Header, description = "One range of bytes; several are answered with the whole file.",
+            example = "bytes=0-1023"),
+        ("If-Range" = Option<String>, Header, description = "The range is wanted only of the file with this `ETag`.",
+            example = "\"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\""),
+        ("If-None-Match" = Option<String>, Header, description = "The `ETag` of the copy one has.",
+            example = "\"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\""),
+    ),
+    responses(
+        (status = 200, description = "The file.",
+            content((Bytes = "audio/ogg", example = "OggS"), (Bytes = "video/mp4", example = "ftyp")),
+            headers(
+                ("ETag" = String, description = "The digest."),
+                ("Accept-Ranges" = String, description = "`bytes`."),
+                ("Content-Disposition" = String, description = "The file's name."),
+            )),
+        (status = 206, description = "The part that was asked for.",
+            content((Bytes = "audio/ogg", example = "OggS"), (Bytes = "video/mp4", example = "ftyp")),
+            headers(
+                ("ETag" = String, description = "The digest."),
+                ("Content-Range" = String, description = "Which part of how many bytes."),
+            )),
+        (status = 304, description = "It is the one the client has.",
+            headers(("ETag" = String, description = "The digest."))),
+        (status = 401, description = "`UNAUTHORIZED`: a signed URL or a bearer token is needed.",
+            headers(("WWW-Authenticate" = String, description = "`Bearer`."))),
+        (status = 403, description = "`FORBIDDEN`: the URL's signature is not valid; or it has expired."),
+        (status = 416, description = "`VALIDATE_FAILED`: the range lies outside of the file.",
+            headers(("Content-Range" = String, description = "How many bytes there are."))),
+        (status = 429, description = "`RATE_LIMITED`: too many requests."),
+        (status = 503, description = "`BUSY`: the database is not available now."),
+    ),
+)]
 pub(super) async fn download(
     State(api): State<Arc<Api>>,
     Origin(from): Origin,

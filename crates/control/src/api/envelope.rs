@@ -11,8 +11,10 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Api;
+use super::openapi::ErrorCode;
 use crate::error::Error;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -34,20 +36,33 @@ impl IntoResponse for Error {
     }
 }
 
-#[derive(Serialize)]
-struct Errors<'a> {
+/// Why a request was refused.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Errors<'a> {
+    /// One for each field that breaks its rule, otherwise one.
+    #[schema(min_items = 1)]
     errors: Vec<OneError<'a>>,
 }
 
-#[derive(Serialize)]
+/// One reason.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Error)]
 struct OneError<'a> {
+    #[schema(value_type = ErrorCode)]
     code: &'static str,
+    /// In words that an operator understands.
+    #[schema(examples("capacity must be a whole number from 1 to 200"))]
     message: String,
+    /// What it is about, when that is one field.
     detail: Option<Detail<'a>>,
 }
 
-#[derive(Serialize)]
+/// What an error is about.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ErrorDetail)]
 struct Detail<'a> {
+    /// The field or option, as the request spells it.
+    #[schema(examples("capacity"))]
     field: &'a str,
 }
 

@@ -9,47 +9,93 @@ use axum::http::StatusCode;
 use jiff::Timestamp;
 use media::CodecName;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Api;
+use super::openapi::{ListOptions, PARTICIPANTS, ParticipantState, Time, Transport};
 use super::query::{InPath, Items, ListQuery, id};
 use crate::error::Error;
 use crate::ids::Id;
 use crate::rooms::{ParticipantId, ParticipantView};
 use crate::store::Order;
 
-#[derive(Serialize)]
+/// Somebody in a room, or on the way in.
+#[derive(Serialize, ToSchema)]
 pub(super) struct Participant {
     id: Id,
+    /// Name and address, as SIP has them.
+    #[schema(examples("\"Bob\"<sip:101@192.0.2.20>"))]
     display_name: String,
+    /// Whether the others do not hear it.
     muted: bool,
+    /// Whether it leads the room.
     chairman: bool,
+    /// The tile it is shown in; -1 when in none.
+    #[schema(examples(0), minimum = -1, maximum = 8)]
     position: i32,
+    /// Whether the position was set.
     pinned: bool,
+    /// What it called from, or was called at.
+    #[schema(examples("101"))]
     number: String,
+    #[schema(value_type = Time)]
     joined_at: Timestamp,
+    #[schema(value_type = Transport)]
     transport: &'static str,
+    #[schema(value_type = ParticipantState)]
     state: &'static str,
+    /// Whether it put the room on hold.
     on_hold: bool,
+    /// Whether it is heard now.
+    #[schema(examples(true))]
     talking: bool,
+    /// How loud it is, in dB below the loudest possible.
+    #[schema(examples(-23), minimum = -127, maximum = 0)]
     level_dbov: Option<i8>,
+    /// Of its sound.
+    #[schema(examples("OPUS"))]
     audio_codec: &'static str,
+    /// Of its picture; null without one.
+    #[schema(examples(json!(null)))]
     video_codec: Option<&'static str>,
+    /// Of its media; null before there is any.
     stats: Option<Stats>,
 }
 
-#[derive(Serialize)]
+/// Figures of one participant's media.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ParticipantStats)]
 struct Stats {
+    #[schema(examples(1500))]
     packets_received: u64,
+    #[schema(examples(120000))]
     bytes_received: u64,
+    #[schema(examples(1500))]
     packets_sent: u64,
+    #[schema(examples(120000))]
     bytes_sent: u64,
+    /// Never came.
+    #[schema(examples(3))]
     packets_lost: u64,
+    /// Came after their turn.
+    #[schema(examples(1))]
     packets_late: u64,
+    /// Came and were not taken.
+    #[schema(examples(0))]
     packets_discarded: u64,
+    /// Frames of 20 ms that were made up.
+    #[schema(examples(4))]
     frames_concealed: u64,
+    #[schema(examples(2.5), minimum = 0)]
     jitter_ms: f64,
+    /// Null when the far end does not tell.
+    #[schema(examples(31.0), minimum = 0)]
     rtt_ms: Option<f64>,
+    /// Of the jitter buffer.
+    #[schema(examples(40.0), minimum = 0)]
     delay_ms: f64,
+    /// Packets that could not be authenticated.
+    #[schema(examples(0))]
     srtp_errors: u64,
 }
 
@@ -103,6 +149,18 @@ fn ids((room, participant): &(String, String)) -> Result<(Id, ParticipantId), Er
     Ok((id(room, "room")?, ParticipantId(id(participant, "participant")?.raw())))
 }
 
+/// Named for the description.
+type ParticipantList = Items<Participant>;
+
+/// List a room's participants
+///
+/// Who is in the room and who is on the way in, as they joined unless `orderby` says otherwise. `search` looks into
+/// `display_name` and `number`.
+#[utoipa::path(
+    get, path = "/api/conference_rooms/{id}/participants", operation_id = "list_participants", tag = PARTICIPANTS,
+    params(ListOptions),
+    responses((status = 200, description = "A page of participants.", body = ParticipantList)),
+)]
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
     InPath(room): InPath<String>,
@@ -157,21 +215,53 @@ fn compare(order: &Order, a: &Participant, b: &Participant) -> Ordering {
     if order.descending { ordering.reverse() } else { ordering }
 }
 
+/// Get a participant
+///
+/// One participant, with the same fields as in the list.
+#[utoipa::path(
+    get, path = "/api/conference_rooms/{id}/participants/{participant_id}", operation_id = "get_participant",
+    tag = PARTICIPANTS,
+    responses((status = 200, description = "The participant.", body = Participant)),
+)]
 pub(super) async fn show(State(api): State<Arc<Api>>, InPath(path): Ids) -> Result<Json<Participant>, Error> {
     let (room, participant) = ids(&path)?;
     Ok(Json(api.rooms.participant(room, participant).await?.into()))
 }
 
+/// Mute a participant
+///
+/// The others do not hear it any more. Needs the role operator.
+#[utoipa::path(
+    post, path = "/api/conference_rooms/{id}/participants/{participant_id}/mute",
+    operation_id = "mute_participant", tag = PARTICIPANTS,
+    responses((status = 200, description = "Muted.")),
+)]
 pub(super) async fn mute(State(api): State<Arc<Api>>, InPath(path): Ids) -> Result<(), Error> {
     let (room, participant) = ids(&path)?;
     api.rooms.mute_participant(room, participant, true)
 }
 
+/// Unmute a participant
+///
+/// The others hear it again, in a muted room too. Needs the role operator.
+#[utoipa::path(
+    post, path = "/api/conference_rooms/{id}/participants/{participant_id}/unmute",
+    operation_id = "unmute_participant", tag = PARTICIPANTS,
+    responses((status = 200, description = "Unmuted.")),
+)]
 pub(super) async fn unmute(State(api): State<Arc<Api>>, InPath(path): Ids) -> Result<(), Error> {
     let (room, participant) = ids(&path)?;
     api.rooms.mute_participant(room, participant, false)
 }
 
+/// Remove a participant
+///
+/// Ends its call. Needs the role operator.
+#[utoipa::path(
+    post, path = "/api/conference_rooms/{id}/participants/{participant_id}/destroy",
+    operation_id = "destroy_participant", tag = PARTICIPANTS,
+    responses((status = 204, description = "Gone.")),
+)]
 pub(super) async fn destroy(State(api): State<Arc<Api>>, InPath(path): Ids) -> Result<StatusCode, Error> {
     let (room, participant) = ids(&path)?;
     api.rooms.remove_participant(room, participant)?;

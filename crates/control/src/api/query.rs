@@ -1,10 +1,16 @@
 //! List options (api.md section 1), with and without a leading `$`, and ids in paths.
 
+use std::borrow::Cow;
+
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use utoipa::openapi::schema::{Array, ObjectBuilder, Schema, SchemaFormat, Type};
+use utoipa::openapi::{KnownFormat, Ref, RefOr};
+use utoipa::{PartialSchema, ToSchema};
 
+use super::fields::Named;
 use crate::error::{Error, Violation};
 use crate::ids::Id;
 use crate::store::{Listing, Order, Page};
@@ -12,7 +18,11 @@ use crate::store::{Listing, Order, Page};
 /// Parts of an order; more say nothing new.
 const MAX_ORDER_PARTS: usize = 16;
 /// Characters of a search.
-const MAX_SEARCH: usize = 256;
+pub(super) const MAX_SEARCH: usize = 256;
+/// Left out at the start of a list.
+pub(super) const MAX_SKIP: i64 = i32::MAX as i64;
+/// Of a page.
+pub(super) const MAX_TOP: i64 = 100;
 
 /// A list as it is answered.
 #[derive(Serialize)]
@@ -28,6 +38,31 @@ impl<T> Items<T> {
 
     pub(super) fn of<R: Into<T>>(page: Page<R>) -> Self {
         Self { count: page.count, items: page.items.into_iter().map(Into::into).collect() }
+    }
+}
+
+impl<T: ToSchema> PartialSchema for Items<T> {
+    fn schema() -> RefOr<Schema> {
+        let count = ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)))
+            .minimum(Some(0))
+            .description(Some("How many match, all pages together."))
+            .examples([1]);
+        let items = Array::builder().items(Ref::from_schema_name(T::name())).description(Some("This page."));
+        let list = ObjectBuilder::new().description(Some("A page of a list, and how long the list is."));
+        list.property("count", count).property("items", items).into()
+    }
+}
+
+impl<T: ToSchema> ToSchema for Items<T> {
+    fn name() -> Cow<'static, str> {
+        format!("{}List", T::name()).into()
+    }
+
+    fn schemas(named: &mut Named) {
+        named.push((T::name().into_owned(), T::schema()));
+        T::schemas(named);
     }
 }
 
@@ -106,8 +141,8 @@ impl ListQuery {
                 default
             })
         };
-        let skip = number("skip", self.skip, 0, i64::from(i32::MAX), 0);
-        let top = number("top", self.top, 1, 100, 100);
+        let skip = number("skip", self.skip, 0, MAX_SKIP, 0);
+        let top = number("top", self.top, 1, MAX_TOP, MAX_TOP);
         let search = self.search.filter(|search| !search.is_empty());
         if search.as_ref().is_some_and(|search| search.chars().count() > MAX_SEARCH || search.contains('\0')) {
             violations.push(Violation::new("search", format!("search must have at most {MAX_SEARCH} characters")));

@@ -7,26 +7,46 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Api;
+use super::openapi::{ListOptions, RECORDINGS, Time};
 use super::query::{InPath, Items, ListQuery, id};
 use crate::error::Error;
 use crate::ids::Id;
-use crate::store::{Listing, RecordingRecord, Store};
+use crate::store::{Listing, RecordingRecord, RecordingState, Store};
 
-#[derive(Serialize)]
+/// What was recorded of a room, from a start to a stop.
+#[derive(Serialize, ToSchema)]
 pub(super) struct Recording {
     id: Id,
+    /// When it began.
+    #[schema(value_type = Time)]
     answered_at: Timestamp,
+    /// Null while it runs.
+    #[schema(value_type = Option<Time>)]
     ended_at: Option<Timestamp>,
-    /// Whole seconds.
+    /// Whole seconds; null while it runs.
+    #[schema(examples(1800))]
     duration: Option<u64>,
+    /// For people.
+    #[schema(examples("900-20300721T173228Z.ogg"))]
     file_name: String,
+    /// Bytes; null while it runs.
+    #[schema(examples(7340032))]
     file_size: Option<u64>,
+    /// Where it is downloaded; null while it runs.
+    #[schema(examples("/api/blobs/9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"))]
     file_url: Option<String>,
+    /// Whether somebody has marked it as read.
     read: bool,
+    #[schema(value_type = RecordingState, examples("FINISHED"))]
     state: &'static str,
+    /// Why it failed.
+    #[schema(examples(json!(null)))]
     reason: Option<String>,
+    /// The first part, when this is a further one.
+    #[schema(examples(json!(null)))]
     part_of: Option<Id>,
 }
 
@@ -49,6 +69,17 @@ impl Recording {
     }
 }
 
+/// Named for the description.
+type RecordingList = Items<Recording>;
+
+/// List a room's recordings
+///
+/// What was recorded of the room, also after the room was destroyed. `search` looks into `file_name`.
+#[utoipa::path(
+    get, path = "/api/conference_rooms/{id}/recordings", operation_id = "list_recordings", tag = RECORDINGS,
+    params(ListOptions),
+    responses((status = 200, description = "A page of recordings.", body = RecordingList)),
+)]
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
     InPath(room): InPath<String>,
@@ -67,6 +98,17 @@ pub(super) async fn list(
     Ok(Json(Items::new(page.count, items)))
 }
 
+/// Delete a recording
+///
+/// Row and file are gone. Needs the role operator.
+#[utoipa::path(
+    post, path = "/api/conference_rooms/{id}/recordings/{recording_id}/destroy", operation_id = "destroy_recording",
+    tag = RECORDINGS,
+    responses(
+        (status = 204, description = "Gone."),
+        (status = 409, description = "`INVALID_STATE`: it is still being recorded."),
+    ),
+)]
 pub(super) async fn destroy(
     State(api): State<Arc<Api>>,
     InPath((room, recording)): InPath<(String, String)>,

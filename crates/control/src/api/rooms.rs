@@ -10,71 +10,142 @@ use axum::response::IntoResponse;
 use axum::{Extension, Json};
 use jiff::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Api;
 use super::fields::Fields;
+use super::openapi::{ListOptions, ROOMS, Time};
 use super::query::{InPath, Items, ListQuery, id};
 use crate::auth::Identity;
 use crate::error::Error;
 use crate::ids::Id;
-use crate::rooms::{OutboundCallerId, RoomRecord, RoomState};
+use crate::rooms::{Control, Layout, Mode, OutboundCallerId, RoomRecord, RoomState};
 use crate::store::{Role, Store};
+use rules::{CallerId, RoomChanges, RoomCreation};
 
-/// As listed.
-#[derive(Serialize)]
+/// A room, as listed.
+#[derive(Serialize, ToSchema)]
 pub(super) struct Room {
     id: Id,
+    /// What is dialled.
+    #[schema(examples("900"))]
     extension_number: String,
+    #[schema(value_type = Mode)]
     mode: &'static str,
+    #[schema(value_type = Control)]
     control: &'static str,
+    /// Of the picture, in pixels.
+    #[schema(examples(720))]
     height: u32,
+    /// Of the picture, in pixels.
+    #[schema(examples(1280))]
     width: u32,
+    /// Of the picture, in kbit/s.
+    #[schema(examples(1024))]
     bitrate: u32,
+    /// Pictures a second.
+    #[schema(examples(15))]
     framerate: u32,
+    #[schema(value_type = Layout)]
     layout: &'static str,
+    /// For people.
+    #[schema(examples("Weekly meeting"))]
     subject: String,
+    /// BCP 47 language tag.
+    #[schema(examples("en-US"))]
     language: Option<String>,
+    /// Participants that it takes at once.
+    #[schema(examples(9))]
     capacity: u32,
+    /// Makes one chairman; null for viewers, and without one.
+    #[schema(examples("246810"))]
     admin_pin: Option<String>,
+    /// Lets one in; null for viewers, and without one.
+    #[schema(examples("13579"))]
     room_pin: Option<String>,
+    /// Whether there is one.
+    #[schema(examples(true))]
     has_admin_pin: bool,
+    /// Whether there is one.
+    #[schema(examples(true))]
     has_room_pin: bool,
+    /// Whether recording starts with the first participant.
     enable_recording: bool,
+    /// The voice menu.
+    #[schema(examples(true))]
     enable_prompt: bool,
+    /// IANA name.
+    #[schema(examples("Asia/Shanghai"))]
     timezone: Option<String>,
+    #[schema(value_type = Time)]
     created_at: Timestamp,
+    /// When the meeting begins.
+    #[schema(value_type = Option<Time>)]
     scheduled_start_at: Option<Timestamp>,
+    /// When it ends.
+    #[schema(value_type = Option<Time>)]
     scheduled_end_at: Option<Timestamp>,
+    /// Numbers to dial in by, for people.
+    #[schema(examples("+1 555 0100"))]
     numbers: Option<String>,
+    /// Ids of invited users.
+    #[schema(examples("NzAwNTUxOTA5NzczMTQ4MTYw"))]
     internal_invitees: Option<Vec<String>>,
+    /// Mail addresses, separated by `;`.
+    #[schema(examples("bob@example.org;carol@example.org"))]
     external_invitees: Option<String>,
+    /// A JSON object, as text.
+    #[schema(examples("{\"color\":\"blue\"}"))]
     custom_options: Option<String>,
 }
 
-/// As shown alone: with what a browser needs to join.
-#[derive(Serialize)]
+/// A room, as shown alone: with what a browser needs to join.
+#[derive(Serialize, ToSchema)]
 pub(super) struct WholeRoom {
     #[serde(flatten)]
     room: Room,
+    /// Numbers that calls out of the room show.
+    #[schema(value_type = Option<Vec<CallerId>>)]
     outbound_caller_ids: Option<Vec<OutboundCallerId>>,
+    /// SIP domain.
+    #[schema(examples("192.0.2.10"))]
     domain: Option<String>,
+    /// Host of the secure WebSocket; null when none is offered.
+    #[schema(examples("conference.example.org"))]
     sbc_host: Option<String>,
+    /// Its port.
+    #[schema(examples(8443))]
     sbc_port: Option<u16>,
+    /// What one joins with; null for viewers.
+    #[schema(examples("4fzz3e2PxAvTAVDbWfNFCQ"))]
     token: Option<String>,
 }
 
-#[derive(Serialize)]
+/// How a room is, now.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RoomStatus)]
 pub(super) struct Status {
+    #[schema(value_type = RoomState)]
     status: &'static str,
+    /// Whether nobody new comes in.
     locked: bool,
+    /// Whether everyone but the chairman is muted.
     muted: bool,
+    /// Whether it is being recorded.
+    #[schema(examples(true))]
     recording: bool,
+    /// Participants in it.
+    #[schema(examples(4))]
     participants_count: usize,
+    /// When the first of them came; null when nobody is in it.
+    #[schema(value_type = Option<Time>)]
     started_at: Option<Timestamp>,
+    /// Which server hosts it; null when nobody is in it.
     server_id: Option<Id>,
 }
 
-#[derive(Serialize)]
+/// What was made.
+#[derive(Serialize, ToSchema)]
 struct Made {
     id: Id,
 }
@@ -115,6 +186,18 @@ impl Room {
     }
 }
 
+/// Named for the description.
+type RoomList = Items<Room>;
+
+/// List conference rooms
+///
+/// The rooms that match `filter` and `search` (over `extension_number` and `subject`), in the order of `orderby`. PINs
+/// are null for viewers, who cannot filter or order by them.
+#[utoipa::path(
+    get, path = "/api/conference_rooms", operation_id = "list_conference_rooms", tag = ROOMS,
+    params(ListOptions),
+    responses((status = 200, description = "A page of rooms.", body = RoomList)),
+)]
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
     Extension(who): Extension<Identity>,
@@ -128,12 +211,32 @@ pub(super) async fn list(
     Ok(Json(Items::new(page.count, items)))
 }
 
+/// Create a conference room
+///
+/// A room is there from now on and costs nothing while nobody is in it. `admin_pin` and `room_pin` must differ, and
+/// `scheduled_end_at` must be after `scheduled_start_at`. Needs the role operator.
+#[utoipa::path(
+    post, path = "/api/conference_rooms", operation_id = "create_conference_room", tag = ROOMS,
+    request_body = RoomCreation,
+    responses(
+        (status = 201, description = "Made.", body = Made,
+            headers(("Location" = String, description = "Where the room is."))),
+        (status = 409, description = "`RESOURCE_IN_USE`: another room has the extension number."),
+    ),
+)]
 pub(super) async fn create(State(api): State<Arc<Api>>, mut fields: Fields) -> Result<impl IntoResponse, Error> {
     let room = api.rooms.create_room(rules::creation(&mut fields)?).await?;
     let location = format!("/api/conference_rooms/{}", room.id);
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(Made { id: room.id })))
 }
 
+/// Get a conference room
+///
+/// One room, with what a browser needs to join it. PINs and the token are null for viewers.
+#[utoipa::path(
+    get, path = "/api/conference_rooms/{id}", operation_id = "get_conference_room", tag = ROOMS,
+    responses((status = 200, description = "The room.", body = WholeRoom)),
+)]
 pub(super) async fn show(
     State(api): State<Arc<Api>>,
     Extension(who): Extension<Identity>,
@@ -154,6 +257,15 @@ pub(super) async fn show(
     }))
 }
 
+/// Update a conference room
+///
+/// Absent fields stay as they are; null clears a field, or takes it back to its default. What concerns the picture
+/// takes effect in a live room at once, and nobody is dropped. Needs the role operator.
+#[utoipa::path(
+    post, path = "/api/conference_rooms/{id}", operation_id = "update_conference_room", tag = ROOMS,
+    request_body = RoomChanges,
+    responses((status = 200, description = "Changed.")),
+)]
 pub(super) async fn update(
     State(api): State<Arc<Api>>,
     InPath(room): InPath<String>,
@@ -163,11 +275,26 @@ pub(super) async fn update(
     api.rooms.update_room(room, move |present| rules::update(&mut fields, present)).await
 }
 
+/// Delete a conference room
+///
+/// Ends the calls of all who are in it and finishes its recording. Its recordings stay reachable under the same paths
+/// until they are destroyed or their time is over. Needs the role operator.
+#[utoipa::path(
+    post, path = "/api/conference_rooms/{id}/destroy", operation_id = "destroy_conference_room", tag = ROOMS,
+    responses((status = 204, description = "Gone.")),
+)]
 pub(super) async fn destroy(State(api): State<Arc<Api>>, InPath(room): InPath<String>) -> Result<StatusCode, Error> {
     api.rooms.destroy_room(id(&room, "room")?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Get a conference room's status
+///
+/// Whether somebody is in it, and what holds for it now.
+#[utoipa::path(
+    get, path = "/api/conference_rooms/{id}/status", operation_id = "get_conference_room_status", tag = ROOMS,
+    responses((status = 200, description = "The status.", body = Status)),
+)]
 pub(super) async fn status(State(api): State<Arc<Api>>, InPath(room): InPath<String>) -> Result<Json<Status>, Error> {
     let status = api.rooms.status(id(&room, "room")?)?;
     Ok(Json(Status {
@@ -185,26 +312,73 @@ pub(super) async fn status(State(api): State<Arc<Api>>, InPath(room): InPath<Str
     }))
 }
 
+/// Mute a conference room
+///
+/// Everyone but the chairman is muted, those who join later too. One who is unmuted alone may speak. It holds until
+/// `unmute` or until the room empties; set on an idle room it holds for its next call. Needs the role operator.
+#[utoipa::path(
+    post, path = "/api/conference_rooms/{id}/mute", operation_id = "mute_conference_room", tag = ROOMS,
+    responses((status = 200, description = "Muted.")),
+)]
 pub(super) async fn mute(State(api): State<Arc<Api>>, InPath(room): InPath<String>) -> Result<(), Error> {
     api.rooms.mute_room(id(&room, "room")?, true).await
 }
 
+/// Unmute a conference room
+///
+/// Lifts `mute` and unmutes everyone. Needs the role operator.
+#[utoipa::path(
+    post, path = "/api/conference_rooms/{id}/unmute", operation_id = "unmute_conference_room", tag = ROOMS,
+    responses((status = 200, description = "Unmuted.")),
+)]
 pub(super) async fn unmute(State(api): State<Arc<Api>>, InPath(room): InPath<String>) -> Result<(), Error> {
     api.rooms.mute_room(id(&room, "room")?, false).await
 }
 
+/// Lock a conference room
+///
+/// Nobody new can dial in or join; an invitation over the API still brings one in. It holds until `unlock` or until the
+/// room empties; set on an idle room it holds for its next call. Needs the role operator.
+#[utoipa::path(
+    post, path = "/api/conference_rooms/{id}/lock", operation_id = "lock_conference_room", tag = ROOMS,
+    responses((status = 200, description = "Locked.")),
+)]
 pub(super) async fn lock(State(api): State<Arc<Api>>, InPath(room): InPath<String>) -> Result<(), Error> {
     api.rooms.lock_room(id(&room, "room")?, true).await
 }
 
+/// Unlock a conference room
+///
+/// Lifts `lock`. Needs the role operator.
+#[utoipa::path(
+    post, path = "/api/conference_rooms/{id}/unlock", operation_id = "unlock_conference_room", tag = ROOMS,
+    responses((status = 200, description = "Unlocked.")),
+)]
 pub(super) async fn unlock(State(api): State<Arc<Api>>, InPath(room): InPath<String>) -> Result<(), Error> {
     api.rooms.lock_room(id(&room, "room")?, false).await
 }
 
+/// Start recording a conference room
+///
+/// Starts one recording; a room that is recorded already goes on with the one it has. Needs the role operator.
+#[utoipa::path(
+    post, path = "/api/conference_rooms/{id}/start_recording", operation_id = "start_recording", tag = ROOMS,
+    responses(
+        (status = 200, description = "It is recorded."),
+        (status = 409, description = "`INVALID_STATE`: nobody is in the room."),
+    ),
+)]
 pub(super) async fn start_recording(State(api): State<Arc<Api>>, InPath(room): InPath<String>) -> Result<(), Error> {
     api.rooms.start_recording(id(&room, "room")?).await
 }
 
+/// Stop recording a conference room
+///
+/// Finishes the recording; a room that is not recorded is left as it is. Needs the role operator.
+#[utoipa::path(
+    post, path = "/api/conference_rooms/{id}/stop_recording", operation_id = "stop_recording", tag = ROOMS,
+    responses((status = 200, description = "It is not recorded.")),
+)]
 pub(super) async fn stop_recording(State(api): State<Arc<Api>>, InPath(room): InPath<String>) -> Result<(), Error> {
     api.rooms.stop_recording(id(&room, "room")?).await
 }

@@ -5,23 +5,39 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Api;
 use super::fields::{Boolean, Fields, body, integer};
+use super::openapi::{ListOptions, SERVERS, ServerState};
 use super::query::{InPath, Items, ListQuery, id};
 use crate::error::Error;
 use crate::ids::Id;
 use crate::store::{ServerKind, ServerRecord, ServerUpdate, Store};
 
-#[derive(Serialize)]
+/// A node that hosts rooms.
+#[derive(Serialize, ToSchema)]
 pub(super) struct Server {
     id: Id,
+    /// By which its process claims it.
+    #[schema(examples("conclave-1"), min_length = 1, max_length = 64)]
     name: String,
+    /// Whether new rooms are placed there.
+    #[schema(examples(true))]
     enabled: bool,
+    #[schema(value_type = ServerKind)]
     r#type: &'static str,
+    /// Where phones are sent.
+    #[schema(examples("192.0.2.10"))]
     ipv4: Option<String>,
+    /// Where phones are sent.
+    #[schema(examples("2001:db8::10"))]
     ipv6: Option<String>,
+    /// Rooms that may be active there at once.
+    #[schema(examples(100), maximum = 2147483647)]
     max_rooms: u32,
+    /// Participants that may be there at once.
+    #[schema(examples(1000), maximum = 2147483647)]
     max_participants: u32,
 }
 
@@ -53,24 +69,61 @@ body! {
     }
 }
 
-#[derive(Serialize)]
+/// How a server is doing, now.
+#[derive(Serialize, ToSchema)]
 pub(super) struct ServerStatus {
+    /// Rooms with somebody in them.
+    #[schema(examples(3))]
     rooms_count: usize,
+    /// Participants in them.
+    #[schema(examples(17))]
     participants_count: usize,
+    /// Of its process against its machine, in whole percent.
+    #[schema(examples(12))]
     cpu_usage: u64,
+    /// Of its process against its machine, in whole percent.
+    #[schema(examples(4))]
     memory_usage: u64,
+    #[schema(value_type = ServerState)]
     status: &'static str,
 }
 
+/// Named for the description.
+type ServerList = Items<Server>;
+
+/// List conference servers
+///
+/// The servers that match `filter` and `search` (over `name`, `ipv4`, `ipv6`), in the order of `orderby`.
+#[utoipa::path(
+    get, path = "/api/conference_servers", operation_id = "list_conference_servers", tag = SERVERS,
+    params(ListOptions),
+    responses((status = 200, description = "A page of servers.", body = ServerList)),
+)]
 pub(super) async fn list(State(api): State<Arc<Api>>, query: ListQuery) -> Result<Json<Items<Server>>, Error> {
     let page = api.store.servers(&query.listing(Store::server_column)?).await?;
     Ok(Json(Items::of(page)))
 }
 
+/// Get a conference server
+///
+/// One server, with the same fields as in the list.
+#[utoipa::path(
+    get, path = "/api/conference_servers/{id}", operation_id = "get_conference_server", tag = SERVERS,
+    responses((status = 200, description = "The server.", body = Server)),
+)]
 pub(super) async fn show(State(api): State<Arc<Api>>, InPath(server): InPath<String>) -> Result<Json<Server>, Error> {
     Ok(Json(api.store.server(id(&server, "server")?).await?.into()))
 }
 
+/// Update a conference server
+///
+/// Changes `enabled`, `max_rooms` and `max_participants`; absent fields stay as they are. A server that is not enabled
+/// drains: nothing new is placed there, and what runs goes on. Lower limits end no room. Needs the role admin.
+#[utoipa::path(
+    post, path = "/api/conference_servers/{id}", operation_id = "update_conference_server", tag = SERVERS,
+    request_body = ServerChanges,
+    responses((status = 200, description = "Changed.")),
+)]
 pub(super) async fn update(
     State(api): State<Arc<Api>>,
     InPath(server): InPath<String>,
@@ -88,6 +141,13 @@ pub(super) async fn update(
     api.rooms.update_server(server, update).await
 }
 
+/// Get a conference server's status
+///
+/// How many rooms and participants are there now, and what of the machine its process uses.
+#[utoipa::path(
+    get, path = "/api/conference_servers/{id}/status", operation_id = "get_conference_server_status", tag = SERVERS,
+    responses((status = 200, description = "The status.", body = ServerStatus)),
+)]
 pub(super) async fn status(
     State(api): State<Arc<Api>>,
     InPath(server): InPath<String>,

@@ -9,6 +9,7 @@ mod events;
 mod gate;
 mod house;
 mod live;
+mod openapi;
 mod recordings;
 mod rooms;
 mod server;

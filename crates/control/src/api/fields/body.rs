@@ -151,11 +151,10 @@ macro_rules! body {
             }
 
             fn fields() -> Vec<$crate::api::fields::Field> {
-                let mut fields = Vec::new();
-                $($crate::api::fields::body!(
-                    @describe fields [$($doc),*] $how $field: $type $(= $rule $(, $default)?; $example)?
-                );)*
-                fields
+                let parts = [$($crate::api::fields::body!(
+                    @describe [$($doc),*] $how $field: $type $(= $rule $(, $default)?; $example)?
+                )),*];
+                parts.into_iter().flatten().collect()
             }
 
             fn take(fields: &mut $crate::api::fields::Fields) -> Option<Self> {
@@ -208,21 +207,21 @@ macro_rules! body {
     (@take optional $field:ident) => { $field };
     (@take part $field:ident) => { $field? };
 
-    (@describe $fields:ident [$($doc:literal),*] part $field:ident: $type:ty) => {
-        $fields.extend(<$type as $crate::api::fields::Body>::fields())
+    (@describe [$($doc:literal),*] part $field:ident: $type:ty) => {
+        <$type as $crate::api::fields::Body>::fields()
     };
     (
-        @describe $fields:ident [$($doc:literal),*] $how:ident $field:ident: $type:ty
+        @describe [$($doc:literal),*] $how:ident $field:ident: $type:ty
         = $rule:expr $(, $default:expr)?; $example:tt
     ) => {
-        $fields.push($crate::api::fields::Field::new(
+        vec![$crate::api::fields::Field::new(
             stringify!($field),
             &[$($doc),*],
             $crate::api::fields::body!(@presence $how),
             &$rule,
             [$(serde_json::json!($default))?].into_iter().next(),
             serde_json::json!($example),
-        ))
+        )]
     };
 
     (@presence required) => { $crate::api::fields::Presence::Required };
