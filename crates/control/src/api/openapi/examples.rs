@@ -100,7 +100,6 @@ fn require_all(schema: &mut Value) {
     if let Some(fields) = schema["properties"].as_object() {
         schema["required"] = fields.keys().cloned().collect();
     }
-    if let Some(parts) = schema["allOf"].as_array_mut() {
-        parts.iter_mut().for_each(require_all);
-    }
+    let parts = schema.get_mut("allOf").and_then(Value::as_array_mut);
+    parts.into_iter().flatten().for_each(require_all);
 }

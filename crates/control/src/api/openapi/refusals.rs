@@ -144,6 +144,10 @@ fn has_query(operation: &Value) -> bool {
 
 /// What a handler need not repeat of an answer.
 fn finish(status: &str, answer: &mut Value) {
+    for header in answer.get_mut("headers").and_then(Value::as_object_mut).into_iter().flat_map(|all| all.values_mut())
+    {
+        header["required"] = true.into();
+    }
     answer["headers"]["X-Request-Id"] = json!({"$ref": "#/components/headers/X-Request-Id"});
     if !status.starts_with(['4', '5']) || answer.get("content").is_some() {
         return;

@@ -215,6 +215,9 @@ fn description_is_openapi_3_1() {
         {
             breaches.push(format!("{at}: {pattern} is no pattern"));
         }
+        if let Some((name, _)) = value.as_object().into_iter().flatten().find(|(_, value)| value.is_null()) {
+            breaches.push(format!("{at}/{name} is null"));
+        }
         if value.get("nullable").is_some() {
             breaches.push(format!("{at}: nullable is OpenAPI 3.0"));
         }
