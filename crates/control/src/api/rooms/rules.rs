@@ -7,6 +7,9 @@ use crate::api::fields::{
 use crate::error::{Error, Violation};
 use crate::rooms::{Control, Layout, Mode, OutboundCallerId, RoomSettings};
 
+/// One for each trunk, and all of them in one body.
+const MAX_CALLER_IDS: usize = 100;
+
 const DEFAULT_HEIGHT: i64 = 720;
 const DEFAULT_WIDTH: i64 = 1280;
 const DEFAULT_BITRATE_KBPS: i64 = 1024;
@@ -78,7 +81,7 @@ body! {
         /// Mail addresses of those who are invited, separated by `;`, each as a form's mail field takes it.
         optional external_invitees: String = Addresses, example "bob@example.org;carol@example.org";
         /// Numbers that calls out of the room show, for each trunk.
-        optional outbound_caller_ids: Vec<CallerId> = list(Nested::<CallerId>::of(), MAX_LIST),
+        optional outbound_caller_ids: Vec<CallerId> = list(Nested::<CallerId>::of(), MAX_CALLER_IDS),
             example [{"provider_id": "trunk-1", "caller_id": "+15550100", "description": "Front desk"}];
         /// Anything else that a client keeps with the room: a JSON object, as text.
         optional custom_options: String = JsonText, example "{\"color\":\"blue\"}";
