@@ -20,8 +20,8 @@ use tokio_util::io::ReaderStream;
 
 use super::Api;
 use super::gate::bearer;
-use super::origin::Origin;
 use super::openapi::{Bytes, RECORDINGS};
+use super::origin::Origin;
 use super::query::InPath;
 use crate::error::Error;
 use crate::store::Store;

@@ -13,19 +13,21 @@ use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{FromRequestParts, Query, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
-use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::sse::{Event as Frame, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use futures_util::stream;
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::SendTimeoutError;
+use utoipa::ToSchema;
 
 use super::Api;
+use super::openapi::{EVENTS, FollowOptions, Time};
 use super::query::id;
 use crate::auth::Identity;
 use crate::error::{Error, Violation};
-use crate::events::{Announced, Start, Tickets, Types};
+use crate::events::{Announced, Data, Start, Tickets, Types};
 use crate::ids::Id;
 use feed::{End, Feed};
 
@@ -37,15 +39,71 @@ const RETRY: Duration = Duration::from_secs(3);
 /// Frames between a stream and its connection.
 const QUEUE: usize = 16;
 
-#[derive(Serialize)]
+/// Stands for a token, once.
+#[derive(Serialize, ToSchema)]
 pub(super) struct Ticket {
+    /// For `GET /api/events?ticket=…`.
+    #[schema(examples("cnt_Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6cXV4"))]
     ticket: String,
     /// Seconds.
+    #[schema(examples(60))]
     expires_in: u64,
 }
 
-/// Gives a ticket to whoever asks, for one `GET /api/events?ticket=…` within a minute with the same rights. It is answered
-/// with 200 `{"ticket", "expires_in"}`; 503 `BUSY` when too many wait to be used.
+/// One event, as streams and webhooks carry it.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the text that `events::Announced` makes")]
+pub(super) struct Event {
+    /// What to resume after. It grows.
+    #[schema(examples(4711))]
+    cursor: i64,
+    /// What happened; the first word says what `data` holds. `stream.gap` stands where events are missing.
+    #[schema(examples("room.locked"))]
+    r#type: String,
+    /// When it became true.
+    #[schema(value_type = Time)]
+    at: jiff::Timestamp,
+    /// Of which room; null when of none.
+    room_id: Option<Id>,
+    /// The room's.
+    #[schema(examples("900"))]
+    extension_number: Option<String>,
+    /// Counts the events of the room; null for a gap.
+    #[schema(examples(17))]
+    sequence: Option<i64>,
+    data: EventData,
+}
+
+/// To whom or what it happened.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "describes the text that `events::Announced` makes")]
+enum EventData {
+    /// An event's.
+    Event(Data),
+    /// A gap's.
+    Gap {
+        /// What the client had asked for.
+        #[schema(examples(12))]
+        after: i64,
+        /// The first event that is kept.
+        #[schema(examples(4000))]
+        first_cursor: i64,
+    },
+}
+
+/// Get a ticket for events
+///
+/// For one `GET /api/events?ticket=…` within a minute, with the rights of the token: browsers cannot set a header
+/// there.
+#[utoipa::path(
+    post, path = "/api/events/ticket", operation_id = "create_event_ticket", tag = EVENTS,
+    responses(
+        (status = 200, description = "The ticket.", body = Ticket,
+            headers(("Cache-Control" = String, description = "`no-store`."))),
+        (status = 503, description = "`BUSY`: too many tickets wait to be used, or the database is not available."),
+    ),
+)]
 pub(super) async fn ticket(
     State(api): State<Arc<Api>>,
     Extension(who): Extension<Identity>,
@@ -112,18 +170,25 @@ impl Following {
     }
 }
 
-/// Follows events: as a WebSocket when the request asks to upgrade to one (one text frame for each event), as server-sent
-/// events when it accepts `text/event-stream` (`id` is the cursor, `event` the type, `data` the JSON). Each is
-/// `{"cursor", "type", "at", "room_id", "extension_number", "sequence", "data"}`.
+/// Follow events
 ///
-/// Query: `cursor` replays what came after it (0: all that is kept) before what comes from now on, `Last-Event-ID` does the
-/// same and wins; a cursor that is older than what is kept is answered with a `stream.gap` first, whose data has the
-/// `first_cursor` that is kept. `room` follows one room, `types` (kinds or prefixes such as `participant.`, with commas)
-/// some of what happens. `ticket` stands for the token.
-///
-/// 400 for a broken option or upgrade, 404 for an unknown room, 406 when neither is asked for, 503 `BUSY` when too many
-/// streams are open. A stream ends when its token does, when its client takes nothing for `events.stream_patience_s`, and
-/// at the shutdown; a WebSocket is then closed with 1008, 1008 or 1001.
+/// As a WebSocket when the request asks to upgrade to one, with a text frame for each event; as server-sent events when
+/// it accepts `text/event-stream`, where `id` is the cursor, `event` the type and `data` the JSON. Each is an `Event`.
+/// At least once, in order; after a break one resumes with `cursor` or `Last-Event-ID`. When events are missing that a
+/// client asked for, a `stream.gap` stands in their place. A stream ends when its token does, when its client takes
+/// nothing for too long, and at the shutdown; a WebSocket is then closed with 1008, 1008 or 1001.
+#[utoipa::path(
+    get, path = "/api/events", operation_id = "follow_events", tag = EVENTS,
+    security(("bearer" = []), ("ticket" = [])),
+    params(FollowOptions),
+    responses(
+        (status = 101, description = "A WebSocket. Each of its text frames is an `Event`."),
+        (status = 200, description = "An endless stream.", body = String, content_type = "text/event-stream",
+            example = "id: 4711\nevent: room.locked\ndata: {\"cursor\":4711,\"type\":\"room.locked\"}\n\n"),
+        (status = 406, description = "`VALIDATE_FAILED`: events come as text/event-stream, or by WebSocket."),
+        (status = 503, description = "`BUSY`: too many streams are open, or the database is not available."),
+    ),
+)]
 pub(super) async fn follow(
     State(api): State<Arc<Api>>,
     Extension(who): Extension<Identity>,
@@ -177,7 +242,7 @@ fn event_stream(mut feed: Feed) -> Response {
         }
         feed.end(end);
     });
-    let frames = stream::unfold(taken, async |mut taken: mpsc::Receiver<Event>| {
+    let frames = stream::unfold(taken, async |mut taken: mpsc::Receiver<Frame>| {
         taken.recv().await.map(|frame| (Ok::<_, Infallible>(frame), taken))
     });
     let mut response = Sse::new(frames).keep_alive(heartbeat).into_response();
@@ -187,8 +252,8 @@ fn event_stream(mut feed: Feed) -> Response {
     response
 }
 
-async fn tell_all(frames: &mpsc::Sender<Event>, feed: &mut Feed) -> End {
-    if frames.send(Event::default().retry(RETRY).comment("events follow")).await.is_err() {
+async fn tell_all(frames: &mpsc::Sender<Frame>, feed: &mut Feed) -> End {
+    if frames.send(Frame::default().retry(RETRY).comment("events follow")).await.is_err() {
         return End::Gone;
     }
     loop {
@@ -199,9 +264,9 @@ async fn tell_all(frames: &mpsc::Sender<Event>, feed: &mut Feed) -> End {
     }
 }
 
-async fn tell(frames: &mpsc::Sender<Event>, patience: Duration, events: &[Arc<Announced>]) -> Result<(), End> {
+async fn tell(frames: &mpsc::Sender<Frame>, patience: Duration, events: &[Arc<Announced>]) -> Result<(), End> {
     for event in events {
-        let frame = Event::default().id(event.cursor.to_string()).event(&event.kind).data(&event.json);
+        let frame = Frame::default().id(event.cursor.to_string()).event(&event.kind).data(&event.json);
         frames.send_timeout(frame, patience).await.map_err(|error| match error {
             SendTimeoutError::Timeout(_) => End::Slow,
             SendTimeoutError::Closed(_) => End::Gone,

@@ -20,8 +20,8 @@ use super::Api;
 use crate::error::{Error, Violation};
 
 pub(super) use body::{Body, Field, Presence, body, prose, schema_of};
-pub(super) use grammars::{Addresses, JsonText, Language, TimeZone};
-pub(super) use rules::{Boolean, MAX_LIST, Named, Nested, Rule, Time, digits, integer, list, text, word};
+pub(super) use grammars::{Addresses, JsonText, Language, TimeZone, WebUrl};
+pub(super) use rules::{Boolean, MAX_LIST, Named, Nested, Rule, Time, digits, integer, list_of, text, word};
 
 /// A body that takes longer than this is not waited for.
 const BODY_PATIENCE: Duration = Duration::from_secs(10);
@@ -98,8 +98,8 @@ impl FromRequest<Arc<Api>> for Fields {
 
 impl Fields {
     /// A form's fields, each of them text (WHATWG URL, application/x-www-form-urlencoded).
-    pub(super) async fn of_form(request: Request<Body>, api: &Api) -> Result<Self, Error> {
-        let read = body(request.into_body(), api.body_limit_bytes);
+    pub(super) async fn of_form(request: Request, api: &Api) -> Result<Self, Error> {
+        let read = whole(request.into_body(), api.body_limit_bytes);
         let bytes = tokio::time::timeout(BODY_PATIENCE, read).await.map_err(|_| Error::TooSlow)??;
         let mut given = Map::new();
         for (name, value) in url::form_urlencoded::parse(&bytes) {
@@ -107,7 +107,7 @@ impl Fields {
                 return Err(Error::invalid("", "the body must be one form: a field is given twice"));
             }
         }
-        Ok(Self { given, violations: Vec::new() })
+        Ok(Self::of(given))
     }
 }
 

@@ -2,6 +2,7 @@
 //! derive their schemas, request bodies are described by `body!`, and what every answer has is added here. Made once, served
 //! at `/api/openapi.json`; `/api/docs` renders it. Pure but for those two.
 
+mod announcements;
 mod docs;
 mod examples;
 mod parameters;
@@ -16,16 +17,18 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use utoipa::OpenApi;
 
-use super::{blobs, envelope, operation, participants, recordings, rooms, servers};
+use super::{auth, blobs, envelope, events, operation, participants, recordings, rooms, servers, webhooks};
 
 pub(super) use docs::{asset, page};
-pub(super) use parameters::ListOptions;
+pub(super) use parameters::{DeliveryOptions, FollowOptions, ListOptions};
 pub(super) use wire::{Bytes, ErrorCode, ParticipantState, ServerState, Time, Transport};
 
 pub(super) const SERVERS: &str = "Conference servers";
 pub(super) const ROOMS: &str = "Conference rooms";
 pub(super) const PARTICIPANTS: &str = "Participants";
 pub(super) const RECORDINGS: &str = "Recordings";
+pub(super) const AUTH: &str = "Signing in";
+pub(super) const EVENTS: &str = "Events";
 pub(super) const OPERATION: &str = "Operation";
 
 /// Every operation; `tests.rs` compares them with the route table.
@@ -43,9 +46,11 @@ pub(super) const OPERATION: &str = "Operation";
         (name = ROOMS, description = "Rooms, and what is done to a whole room."),
         (name = PARTICIPANTS, description = "Who is in a room now."),
         (name = RECORDINGS, description = "What was recorded, and its files."),
+        (name = AUTH, description = "Sessions of users. Long-lived tokens come from the command line."),
+        (name = EVENTS, description = "What happens, as it happens: streams and webhooks."),
         (name = OPERATION, description = "For those who run the server: probes, metrics, this description."),
     ),
-    components(schemas(envelope::Errors<'static>)),
+    components(schemas(envelope::Errors<'static>, events::Event)),
     paths(
         servers::list,
         servers::show,
@@ -71,6 +76,22 @@ pub(super) const OPERATION: &str = "Operation";
         recordings::list,
         recordings::destroy,
         blobs::download,
+        auth::sign_in,
+        auth::refresh_token,
+        auth::sign_out,
+        auth::oauth_token,
+        auth::oauth_revoke,
+        events::follow,
+        events::ticket,
+        webhooks::list,
+        webhooks::create,
+        webhooks::show,
+        webhooks::update,
+        webhooks::destroy,
+        webhooks::test,
+        webhooks::deliveries,
+        webhooks::retry,
+        webhooks::forget,
         operation::health,
         operation::readiness,
         operation::metrics,
@@ -91,6 +112,7 @@ pub fn file() -> String {
 fn whole() -> Value {
     let mut whole = serde_json::to_value(Conclave::openapi()).expect("BUG: strings and numbers are always JSON");
     parameters::complete(&mut whole);
+    announcements::complete(&mut whole);
     refusals::complete(&mut whole);
     examples::complete(&mut whole);
     whole

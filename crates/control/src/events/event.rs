@@ -3,6 +3,7 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::ids::Id;
 use crate::words::words;
@@ -98,7 +99,7 @@ pub struct NewEvent {
 }
 
 /// What an event carries, by the first word of its kind.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum Data {
     /// `room.*`
@@ -112,11 +113,13 @@ pub enum Data {
     /// `store.restored`
     Restored {
         /// Of all tables.
+        #[schema(examples(1234))]
         rows: u64,
     },
     /// `events.lost`
     Lost {
         /// How many.
+        #[schema(examples(12))]
         lost: u64,
     },
     /// `webhook.test`
@@ -127,60 +130,72 @@ pub enum Data {
 }
 
 /// What `room.*` carries.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct RoomData {
     /// For people.
+    #[schema(examples("Weekly meeting"))]
     pub subject: String,
     /// Nobody new comes in.
     pub locked: bool,
     /// Everyone but the chairman is muted.
     pub muted: bool,
     /// As set, `LAYOUT0` to `LAYOUT9`.
+    #[schema(examples("LAYOUT0"))]
     pub layout: &'static str,
 }
 
 /// What `participant.*` carries: the participant as it is then.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ParticipantData {
     /// Who.
     pub participant_id: Id,
     /// name-addr.
+    #[schema(examples("\"Bob\"<sip:101@192.0.2.20>"))]
     pub display_name: String,
     /// User part of the address.
+    #[schema(examples("101"))]
     pub number: String,
     /// Nobody hears them.
     pub muted: bool,
     /// Leads the room.
     pub chairman: bool,
     /// The tile held; −1 when none.
+    #[schema(examples(0))]
     pub position: i32,
     /// Why they left.
+    #[schema(examples("hung up"))]
     pub reason: Option<String>,
 }
 
 /// What `recording.*` carries.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct RecordingData {
     /// Which.
     pub recording_id: Id,
     /// As people see it.
+    #[schema(examples("900-20300721T173228Z.ogg"))]
     pub file_name: String,
     /// `RECORDING`, `FINISHED`, `RECOVERED` or `FAILED`.
+    #[schema(examples("FINISHED"))]
     pub state: &'static str,
     /// Whole seconds.
+    #[schema(examples(1800))]
     pub duration: Option<u64>,
     /// Bytes.
+    #[schema(examples(7340032))]
     pub file_size: Option<u64>,
     /// Why it failed.
+    #[schema(examples("the disk is full"))]
     pub reason: Option<String>,
 }
 
 /// What `server.*` carries.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ServerData {
     /// Which.
     pub server_id: Id,
     /// Its unique name.
+    #[schema(examples("conclave-1"))]
     pub name: String,
 }
 

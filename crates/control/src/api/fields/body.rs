@@ -134,7 +134,7 @@ macro_rules! body {
     (
         $(#[doc = $about:literal])*
         struct $name:ident ($kind:ident) {
-            $($(#[doc = $doc:literal])* $how:ident $field:ident: $type:ty $(= $rule:expr $(, default $default:expr)?, example $example:tt)?;)*
+            $($(#[doc = $doc:literal])* $how:ident $field:ident: $type:ty $(= $rule:expr $(, default $default:tt)?, example $example:tt)?;)*
         }
     ) => {
         $(#[doc = $about])*
@@ -212,7 +212,7 @@ macro_rules! body {
     };
     (
         @describe [$($doc:literal),*] $how:ident $field:ident: $type:ty
-        = $rule:expr $(, $default:expr)?; $example:tt
+        = $rule:expr $(, $default:tt)?; $example:tt
     ) => {
         vec![$crate::api::fields::Field::new(
             stringify!($field),

@@ -180,6 +180,41 @@ impl Rule for Addresses {
     }
 }
 
+// -- URL ---------------------------------------------------------------------------------------------------------------
+
+/// Where a webhook is. The pattern says what no such URL is without; whether the rest is one, and whether it is public, no
+/// pattern can say.
+#[derive(Clone, Copy)]
+pub(in crate::api) struct WebUrl;
+
+impl WebUrl {
+    const MOST: usize = 2048;
+    const PATTERN: &'static str = r"^[Hh][Tt][Tt][Pp][Ss]?://[^\x00-\x20\x7f#@/?]+(?:[/?][^\x00-\x20\x7f#]*)?$";
+}
+
+/// As the pattern has it.
+fn is_web_url(text: &str) -> bool {
+    let scheme = |name: &str| text.get(..name.len()).filter(|start| start.eq_ignore_ascii_case(name));
+    let Some(scheme) = scheme("https://").or_else(|| scheme("http://")) else { return false };
+    let rest = &text[scheme.len()..];
+    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let is_plain = |c: char| c > '\x20' && c != '\x7f' && c != '#';
+    !authority.is_empty() && authority.chars().all(|c| is_plain(c) && c != '@') && path.chars().all(is_plain)
+}
+
+impl Rule for WebUrl {
+    type Value = String;
+
+    fn read(&self, value: &Value) -> Result<String, String> {
+        let url = text(1, Self::MOST).read(value).ok().filter(|url| is_web_url(url));
+        url.ok_or_else(|| "must be an http or https URL without a user, a password or a fragment".to_owned())
+    }
+
+    fn schema(&self) -> RefOr<Schema> {
+        string("web-url", Self::PATTERN).max_length(Some(Self::MOST)).into()
+    }
+}
+
 // -- JSON --------------------------------------------------------------------------------------------------------------
 
 /// A JSON object, as text. No pattern can say that.
@@ -268,9 +303,26 @@ mod tests {
         fn patterns_and_checks_agree_on_anything(
             tag in "[a-cxXi0-9-]{0,14}|[a-zA-Z0-9]{1,9}(-[a-zA-Z0-9]{1,9}){0,6}",
             addresses in "[ab@.; -]{0,12}",
+            url in "https?:/{0,3}[a@#/? ]{0,8}",
         ) {
             agree(Language, &Regex::new(&Language::pattern()).unwrap(), MAX_TAG, &tag);
+            agree(WebUrl, &Regex::new(WebUrl::PATTERN).unwrap(), WebUrl::MOST, &url);
             agree(Addresses, &Regex::new(&Addresses::pattern()).unwrap(), MAX_TEXT, &addresses);
+        }
+    }
+
+    #[test]
+    fn web_urls_have_a_host_and_nothing_that_a_webhook_must_not_have() {
+        let pattern = Regex::new(WebUrl::PATTERN).unwrap();
+        for right in
+            ["http://a", "HTTPS://a.example:8443/b/@c?d=e", "http://[::1]/", "http://a?b", "https://bücher.example"]
+        {
+            assert!(agree(WebUrl, &pattern, WebUrl::MOST, right), "{right}");
+        }
+        for wrong in
+            ["", "a", "ftp://a", "http:///a", "http://", "http://u@a", "http://a/#b", "http://a b", "http://a/\n"]
+        {
+            assert!(!agree(WebUrl, &pattern, WebUrl::MOST, wrong), "{wrong}");
         }
     }
 

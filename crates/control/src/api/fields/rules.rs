@@ -222,14 +222,14 @@ fn is_rfc3339(text: &[u8]) -> bool {
     }
 }
 
-/// See `list`.
+/// See `list_of`.
 pub(in crate::api) struct List<R> {
     one: R,
     most: usize,
 }
 
 /// Up to so many of one kind.
-pub(in crate::api) const fn list<R>(one: R, most: usize) -> List<R> {
+pub(in crate::api) const fn list_of<R>(one: R, most: usize) -> List<R> {
     List { one, most }
 }
 
@@ -356,7 +356,7 @@ mod tests {
 
     #[test]
     fn lists_are_bounded_and_name_the_element_that_is_wrong() {
-        let rule = list(text(1, 3), 2);
+        let rule = list_of(text(1, 3), 2);
         assert_eq!(rule.read(&json!(["a", "b"])), Ok(vec!["a".to_owned(), "b".to_owned()]));
         assert!(rule.read(&json!(["a", 5])).unwrap_err().starts_with("[1] must be text"));
         assert!(rule.read(&json!(["a", "b", "c"])).is_err());

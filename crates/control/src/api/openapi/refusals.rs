@@ -104,8 +104,10 @@ const REFUSALS: [Refusal; 10] = [
 /// Adds them to every operation that can meet them, and to the components.
 pub(super) fn complete(whole: &mut Value) {
     for (path, method, operation) in operations(whole) {
-        let is_open = operation.get("security").is_some();
-        if !is_open {
+        // One way in that asks for nothing.
+        let ways = operation["security"].as_array().cloned();
+        let is_open = ways.as_ref().is_some_and(|ways| ways.contains(&json!({})));
+        if ways.is_none() {
             operation["security"] = json!([{"bearer": []}]);
         }
         let (has_body, has_query) = (operation.get("requestBody").is_some(), has_query(operation));
@@ -130,10 +132,16 @@ pub(super) fn complete(whole: &mut Value) {
         }
     }
     let components = &mut whole["components"];
-    components["securitySchemes"] = json!({"bearer": {
-        "type": "http", "scheme": "bearer",
-        "description": "A token: from signing in, or a long-lived one from `conclave token create`.",
-    }});
+    components["securitySchemes"] = json!({
+        "bearer": {
+            "type": "http", "scheme": "bearer",
+            "description": "A token: from signing in, or a long-lived one from `conclave token create`.",
+        },
+        "ticket": {
+            "type": "apiKey", "in": "query", "name": "ticket",
+            "description": "From `POST /api/events/ticket`; it works once.",
+        },
+    });
     components["headers"] = headers();
     components["responses"] = REFUSALS.iter().map(|refusal| (refusal.name.to_owned(), response(refusal))).collect();
 }

@@ -7,7 +7,7 @@ use utoipa::{PartialSchema, ToSchema};
 use crate::error::Error;
 use crate::ids::Id;
 use crate::rooms::{Control, Layout, Mode, RoomState};
-use crate::store::{RecordingState, ServerKind};
+use crate::store::{DeliveryState, RecordingState, ServerKind, WebhookSource};
 
 impl PartialSchema for Id {
     fn schema() -> RefOr<Schema> {
@@ -84,6 +84,8 @@ words! {
     RoomState: ["ON_CALL", "ONLINE", "OFFLINE"],
         "ON_CALL: somebody is in it. ONLINE: some server could host it now. OFFLINE: none could.";
     ServerState: ["ONLINE", "OFFLINE"], "ONLINE: its process runs. OFFLINE: nothing is known of it.";
+    WebhookSource: ["CONFIG", "API"], "CONFIG: the settings have it. API: it was made here.";
+    DeliveryState: DeliveryState::WORDS, "PENDING: it waits, or is tried again. DEAD: it was given up.";
     ParticipantState: ["CALLING", "RINGING", "IN_MENU", "WAITING", "JOINED"],
         "CALLING, RINGING: it was invited and has not answered. IN_MENU: it is asked for a PIN. WAITING: for the chairman. \
          JOINED: it is in the room.";

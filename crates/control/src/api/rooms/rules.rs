@@ -1,7 +1,7 @@
 //! The rules of a room's fields (api.md section 3): wire to domain, once, with one violation for each broken field.
 
 use crate::api::fields::{
-    Addresses, Boolean, Fields, JsonText, Language, MAX_LIST, Nested, Time, TimeZone, body, digits, integer, list,
+    Addresses, Boolean, Fields, JsonText, Language, MAX_LIST, Nested, Time, TimeZone, body, digits, integer, list_of,
     text, word,
 };
 use crate::error::{Error, Violation};
@@ -77,11 +77,11 @@ body! {
         /// Numbers to dial in by, for people.
         optional numbers: String = text(0, 128), example "+1 555 0100";
         /// Ids of invited users; kept and returned.
-        optional internal_invitees: Vec<String> = list(text(1, 64), MAX_LIST), example ["NzAwNTUxOTA5NzczMTQ4MTYw"];
+        optional internal_invitees: Vec<String> = list_of(text(1, 64), MAX_LIST), example ["NzAwNTUxOTA5NzczMTQ4MTYw"];
         /// Mail addresses of those who are invited, separated by `;`, each as a form's mail field takes it.
         optional external_invitees: String = Addresses, example "bob@example.org;carol@example.org";
         /// Numbers that calls out of the room show, for each trunk.
-        optional outbound_caller_ids: Vec<CallerId> = list(Nested::<CallerId>::of(), MAX_CALLER_IDS),
+        optional outbound_caller_ids: Vec<CallerId> = list_of(Nested::<CallerId>::of(), MAX_CALLER_IDS),
             example [{"provider_id": "trunk-1", "caller_id": "+15550100", "description": "Front desk"}];
         /// Anything else that a client keeps with the room: a JSON object, as text.
         optional custom_options: String = JsonText, example "{\"color\":\"blue\"}";
