@@ -80,6 +80,8 @@ impl<T> Given<T> {
 #[derive(Debug)]
 pub(super) struct Fields {
     given: Map<String, Value>,
+    /// In a form; of those that nobody asks for it does not matter.
+    twice: Vec<String>,
     violations: Vec<Violation>,
 }
 
@@ -101,13 +103,13 @@ impl Fields {
     pub(super) async fn of_form(request: Request, api: &Api) -> Result<Self, Error> {
         let read = whole(request.into_body(), api.body_limit_bytes);
         let bytes = tokio::time::timeout(BODY_PATIENCE, read).await.map_err(|_| Error::TooSlow)??;
-        let mut given = Map::new();
+        let mut fields = Self::of(Map::new());
         for (name, value) in url::form_urlencoded::parse(&bytes) {
-            if given.insert(name.into_owned(), Value::String(value.into_owned())).is_some() {
-                return Err(Error::invalid("", "the body must be one form: a field is given twice"));
+            if fields.given.insert(name.clone().into_owned(), Value::String(value.into_owned())).is_some() {
+                fields.twice.push(name.into_owned());
             }
         }
-        Ok(Self::of(given))
+        Ok(fields)
     }
 }
 
@@ -147,7 +149,7 @@ impl Fields {
 
     /// Of an object.
     fn of(given: Map<String, Value>) -> Self {
-        Self { given, violations: Vec::new() }
+        Self { given, twice: Vec::new(), violations: Vec::new() }
     }
 
     /// All that a body holds, or all violations.
@@ -172,6 +174,10 @@ impl Fields {
 
     /// A field that may be absent, or null to clear it.
     pub(super) fn optional<R: Rule>(&mut self, name: &'static str, rule: R) -> Given<R::Value> {
+        if self.twice.iter().any(|twice| twice == name) {
+            self.violate(name, format!("{name} is given twice"));
+            return Given::Absent;
+        }
         match self.given.get(name) {
             None => Given::Absent,
             Some(Value::Null) => Given::Null,

@@ -164,9 +164,12 @@ async fn older_twins_take_forms_and_json() {
     post(&house, SIGN_IN, FORM, sign_in, "").await.expect(200);
     let wrong = post(&house, oauth, FORM, "grant_type=client_credentials".into(), "").await;
     assert_eq!(wrong.refused(400, "VALIDATE_FAILED"), ["grant_type"]);
+    let twice = post(&house, oauth, FORM, "grant_type=password&username=bob&username=eve&password=x".into(), "").await;
+    assert_eq!(twice.refused(400, "VALIDATE_FAILED"), ["username"]);
 
     let revoke = "/api/login/oauth/revoke";
-    assert!(post(&house, revoke, FORM, format!("token={access}"), "").await.expect(200).body.is_empty());
+    let form = format!("token={access}&unknown=1&unknown=2");
+    assert!(post(&house, revoke, FORM, form, "").await.expect(200).body.is_empty());
     with(&house, &access, "GET", ROOMS).await.refused(401, "UNAUTHORIZED");
     post(&house, revoke, FORM, "token=unknown&token_type_hint=access_token".into(), "").await.expect(200);
     assert_eq!(post(&house, revoke, FORM, String::new(), "").await.refused(400, "VALIDATE_FAILED"), ["token"]);
