@@ -62,6 +62,9 @@ pub enum Error {
     /// The action needs another state.
     #[error("{0}")]
     InvalidState(Cow<'static, str>),
+    /// Room or server have no place left.
+    #[error("{0}")]
+    CapacityExceeded(Cow<'static, str>),
     /// Too many requests of one token.
     #[error("too many requests; the limit is {per_minute} a minute")]
     RateLimited {
@@ -82,6 +85,9 @@ pub enum Error {
     /// Cannot be done now; trying again may succeed.
     #[error("{0}")]
     Busy(Cow<'static, str>),
+    /// No server takes rooms now.
+    #[error("{0}")]
+    NoServer(Cow<'static, str>),
     // Our environment, or a bug.
     /// The text is for the log only.
     #[error("{0}")]
@@ -126,8 +132,10 @@ impl Error {
             Self::TooLarge(_) => (413, "PAYLOAD_TOO_LARGE"),
             Self::InUse(_) => (409, "RESOURCE_IN_USE"),
             Self::InvalidState(_) => (409, "INVALID_STATE"),
+            Self::CapacityExceeded(_) => (409, "CAPACITY_EXCEEDED"),
             Self::RateLimited { .. } | Self::Slowed { .. } => (429, "RATE_LIMITED"),
             Self::Busy(_) => (503, "BUSY"),
+            Self::NoServer(_) => (503, "NO_SERVER"),
             Self::Broken(_) => (500, "UNKNOWN"),
         }
     }
@@ -137,6 +145,8 @@ impl Error {
         match self {
             Self::RateLimited { retry_after_s, .. } | Self::Slowed { retry_after_s, .. } => Some(*retry_after_s),
             Self::Busy(_) => Some(1),
+            // Somebody has to enable one.
+            Self::NoServer(_) => Some(10),
             _ => None,
         }
     }
@@ -207,7 +217,9 @@ mod tests {
             (Error::InvalidState("idle".into()), 409, "INVALID_STATE"),
             (Error::RateLimited { per_minute: 1, retry_after_s: 60 }, 429, "RATE_LIMITED"),
             (Error::Slowed { reason: "too many failures", retry_after_s: 9 }, 429, "RATE_LIMITED"),
+            (Error::CapacityExceeded("full".into()), 409, "CAPACITY_EXCEEDED"),
             (Error::Busy("full".into()), 503, "BUSY"),
+            (Error::NoServer("disabled".into()), 503, "NO_SERVER"),
             (Error::Broken("secret".into()), 500, "UNKNOWN"),
         ] {
             assert_eq!(error.status_and_code(), (status, code));

@@ -6,12 +6,14 @@
 
 mod facts;
 mod holding;
+mod moderation;
 mod operator;
 mod recording;
 mod reload;
 mod servers;
 mod settings;
 mod state;
+mod tiles;
 mod view;
 
 use std::net::SocketAddr;
@@ -30,6 +32,7 @@ use crate::store::{self, ServerRecord, Store};
 use state::{Effect, Limits, Participant, State};
 
 pub use settings::{Control, Layout, Mode, OutboundCallerId, Policy, RoomRecord, RoomSettings};
+pub use tiles::{HIDDEN, Pins};
 pub use view::{ParticipantView, RoomState, RoomStatus, ServerLoad};
 
 /// How long a dialog may take to accept an order before we go on without it.
@@ -257,6 +260,9 @@ impl Rooms {
         for (room, epoch) in store.all_rooms().await? {
             state.know(room.id, &room.settings, room.policy, epoch);
         }
+        for (room, number, position) in store.all_pins().await? {
+            state.recall(room, number, position);
+        }
         let inner = Inner {
             engine,
             store,
@@ -299,7 +305,7 @@ impl Rooms {
                         return Err(Refusal::from(error));
                     }
                 }
-                self.publish(&state);
+                self.publish(&mut state);
                 Ok(admitted)
             })
         };
@@ -352,14 +358,18 @@ impl Rooms {
             let reply = Reply::new(move |outcome| drop(reply.send(outcome)));
             // Under the lock, so that whatever is set of the leg later comes later.
             let sent = self.inner.engine.join(media_room, leg, settings, reply);
-            self.publish(&state);
+            self.publish(&mut state);
             drop(state);
             sent?;
             joining
         };
         joined.await.map_err(|_| Refusal::Broken("the media engine did not take the leg".to_owned()))??;
         joining.done();
-        let recorded = self.state().confirm(id);
+        let mut recorded = None;
+        self.change(|state| {
+            recorded = state.confirm(id);
+            Vec::new()
+        });
         self.inner.metrics.joined();
         tracing::info!(room = extension, participant = id.0, call_id, number, leg = leg_id.0, "joined");
         if let Some(room) = recorded {
@@ -373,7 +383,7 @@ impl Rooms {
     pub fn leave(&self, participant: ParticipantId, why: Left) {
         let mut left = false;
         self.change(|state| {
-            let effects = state.remove(participant, None, true);
+            let effects = state.remove(participant, why, None, true);
             left = effects.is_some();
             effects.unwrap_or_default()
         });
@@ -390,10 +400,10 @@ impl Rooms {
 
     /// The far end held or resumed, or the codec changed.
     pub fn renegotiated(&self, participant: ParticipantId, answer: &Answer) {
-        if let Some(participant) = self.state().participant_mut(participant) {
-            participant.on_hold = answer.on_hold;
-            participant.codec = answer.codec;
-        }
+        self.change(|state| {
+            state.renegotiate(participant, answer.on_hold, answer.codec);
+            Vec::new()
+        });
     }
 
     /// A key by INFO.
@@ -422,7 +432,7 @@ impl Rooms {
             let mut state = self.state();
             let effects = change(&mut state);
             self.settle(&mut state);
-            self.publish(&state);
+            self.publish(&mut state);
             effects
         };
         self.perform(effects);
@@ -444,7 +454,11 @@ impl Rooms {
         }
     }
 
-    fn publish(&self, state: &State) {
+    /// Notes what became true, in its order, and shows the new counts.
+    fn publish(&self, state: &mut State) {
+        for event in state.take_news(store::now()) {
+            self.inner.journal.note(event);
+        }
         self.inner.metrics.population(state.call_count(), state.participant_count());
         let seats = state.seat_count();
         self.inner.seats.send_if_modified(|now| std::mem::replace(now, seats) != seats);

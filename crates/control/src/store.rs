@@ -13,6 +13,7 @@ mod events;
 mod installation;
 mod listing;
 mod notes;
+mod pins;
 mod recordings;
 mod rooms;
 mod servers;

@@ -12,12 +12,20 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Api;
+use super::fields::{DialString, Fields, body, integer, list_of, text};
 use super::openapi::{ListOptions, PARTICIPANTS, ParticipantState, Time, Transport};
 use super::query::{InPath, Items, ListQuery, id};
 use crate::error::Error;
 use crate::ids::Id;
-use crate::rooms::{ParticipantId, ParticipantView};
+use crate::rooms::{HIDDEN, ParticipantId, ParticipantView};
 use crate::store::Order;
+
+/// The last tile that any layout has.
+const MAX_POSITION: i64 = 8;
+/// Participants that one arrangement names.
+const MAX_ITEMS: usize = 200;
+/// Characters of what may be an id.
+const MAX_ID: usize = 64;
 
 /// Somebody in a room, or on the way in.
 #[derive(Serialize, ToSchema)]
@@ -109,7 +117,7 @@ impl From<ParticipantView> for Participant {
             muted: view.muted,
             chairman: view.chairman,
             position: view.position,
-            pinned: false,
+            pinned: view.pinned,
             number: view.number,
             joined_at: view.joined_at,
             transport: "SIP",
@@ -238,7 +246,7 @@ pub(super) async fn show(State(api): State<Arc<Api>>, InPath(path): Ids) -> Resu
 )]
 pub(super) async fn mute(State(api): State<Arc<Api>>, InPath(path): Ids) -> Result<(), Error> {
     let (room, participant) = ids(&path)?;
-    api.rooms.mute_participant(room, participant, true)
+    api.rooms.mute_participant(room, participant, true).await
 }
 
 /// Unmute a participant
@@ -251,7 +259,110 @@ pub(super) async fn mute(State(api): State<Arc<Api>>, InPath(path): Ids) -> Resu
 )]
 pub(super) async fn unmute(State(api): State<Arc<Api>>, InPath(path): Ids) -> Result<(), Error> {
     let (room, participant) = ids(&path)?;
-    api.rooms.mute_participant(room, participant, false)
+    api.rooms.mute_participant(room, participant, false).await
+}
+
+/// Make a participant the chairman
+///
+/// There is one in a room: the former one is none any more. The chairman of a muted room is heard. Needs the role operator.
+#[utoipa::path(
+    post, path = "/api/conference_rooms/{id}/participants/{participant_id}/chairman",
+    operation_id = "appoint_chairman", tag = PARTICIPANTS,
+    responses((status = 200, description = "It leads the room.")),
+)]
+pub(super) async fn chairman(State(api): State<Arc<Api>>, InPath(path): Ids) -> Result<(), Error> {
+    let (room, participant) = ids(&path)?;
+    api.rooms.appoint_chairman(room, participant).await
+}
+
+body! {
+    /// Where a participant is shown.
+    struct Placement (creates) {
+        /// The tile, from 0; whoever holds it gets the one that becomes free. -1: it is not shown.
+        required position: i64 = integer(HIDDEN as i64, MAX_POSITION), example 0;
+    }
+}
+
+/// Place a participant
+///
+/// Pins it to a tile until the room empties. A tile that the layout does not have is kept, and holds when the layout has it.
+/// In a room without a picture the position is kept and returned. Needs the role operator.
+#[utoipa::path(
+    post, path = "/api/conference_rooms/{id}/participants/{participant_id}/position",
+    operation_id = "place_participant", tag = PARTICIPANTS,
+    request_body = Placement,
+    responses((status = 200, description = "Placed.")),
+)]
+pub(super) async fn position(State(api): State<Arc<Api>>, InPath(path): Ids, mut fields: Fields) -> Result<(), Error> {
+    let (room, participant) = ids(&path)?;
+    api.rooms.participant_is_in(room, participant)?;
+    let placement: Placement = fields.fill()?;
+    let position = i8::try_from(placement.position).unwrap_or(HIDDEN);
+    api.rooms.place_participant(room, participant, position).await
+}
+
+body! {
+    /// Who is shown where.
+    struct Arrangement (creates) {
+        /// Ids of participants; the place in the list is the tile. Those who are not named come after them, as they joined.
+        required items: Vec<String> = list_of(text(0, MAX_ID), MAX_ITEMS), example [];
+    }
+}
+
+/// Arrange the participants
+///
+/// Places all of them at once; an id that is not in the room, or named twice, changes nothing. Needs the role operator.
+#[utoipa::path(
+    post, path = "/api/conference_rooms/{id}/participants/layout", operation_id = "arrange_participants",
+    tag = PARTICIPANTS,
+    request_body = Arrangement,
+    responses((status = 200, description = "Arranged.")),
+)]
+pub(super) async fn layout(
+    State(api): State<Arc<Api>>,
+    InPath(room): InPath<String>,
+    mut fields: Fields,
+) -> Result<(), Error> {
+    let room = id(&room, "room")?;
+    api.rooms.is_known(room)?;
+    let arrangement: Arrangement = fields.fill()?;
+    let nobody = || Error::invalid("items", "items names somebody who is not in the room");
+    let one = |item: &String| Id::parse(item).map(|id| ParticipantId(id.raw())).ok_or_else(nobody);
+    let items: Vec<ParticipantId> = arrangement.items.iter().map(one).collect::<Result<_, _>>()?;
+    api.rooms.arrange_participants(room, &items).await
+}
+
+body! {
+    /// Whom to call.
+    struct Invitation (creates) {
+        /// An extension, digits with an optional + before them, or a sip: address.
+        required number: String = DialString, example "102";
+    }
+}
+
+/// Invite a participant
+///
+/// Calls a number; whoever answers is in the room, without a PIN and in a locked room too. Its fate is in the list of
+/// participants and in the events. Needs the role operator.
+#[utoipa::path(
+    post, path = "/api/conference_rooms/{id}/participants/invite", operation_id = "invite_participant",
+    tag = PARTICIPANTS,
+    request_body = Invitation,
+    responses(
+        (status = 200, description = "It is being called."),
+        (status = 409, description = "`INVALID_STATE`: no outbound trunk is configured, or the number is in the room. \
+            `CAPACITY_EXCEEDED`: the room or the server is full."),
+    ),
+)]
+pub(super) async fn invite(
+    State(api): State<Arc<Api>>,
+    InPath(room): InPath<String>,
+    mut fields: Fields,
+) -> Result<(), Error> {
+    let room = id(&room, "room")?;
+    api.rooms.is_known(room)?;
+    let invitation: Invitation = fields.fill()?;
+    api.rooms.invite(room, &invitation.number)
 }
 
 /// Remove a participant
@@ -264,6 +375,6 @@ pub(super) async fn unmute(State(api): State<Arc<Api>>, InPath(path): Ids) -> Re
 )]
 pub(super) async fn destroy(State(api): State<Arc<Api>>, InPath(path): Ids) -> Result<StatusCode, Error> {
     let (room, participant) = ids(&path)?;
-    api.rooms.remove_participant(room, participant)?;
+    api.rooms.remove_participant(room, participant).await?;
     Ok(StatusCode::NO_CONTENT)
 }

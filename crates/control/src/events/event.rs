@@ -162,6 +162,15 @@ pub struct ParticipantData {
     /// The tile held; −1 when none.
     #[schema(examples(0))]
     pub position: i32,
+    /// The position was set.
+    pub pinned: bool,
+    /// Heard now.
+    pub talking: bool,
+    /// Held by the far end.
+    pub on_hold: bool,
+    /// When they came.
+    #[schema(value_type = String, format = "date-time", examples("2030-07-21T17:32:28Z"))]
+    pub joined_at: Timestamp,
     /// Why they left.
     #[schema(examples("hung up"))]
     pub reason: Option<String>,

@@ -20,12 +20,15 @@ impl Rooms {
             Event::LegUp { room, leg } => tracing::debug!(room = room.0, leg = leg.0, "media arrives"),
             Event::LegDown { room, leg, reason } => self.leg_down(room, leg, &reason),
             Event::Talking { room, leg, talking } => {
-                if let Some(participant) = self.state().by_leg(room, leg) {
-                    participant.talking = talking;
-                }
+                self.change(|state| {
+                    if let Some(participant) = state.by_leg(room, leg) {
+                        state.talk(participant, talking);
+                    }
+                    Vec::new()
+                });
             }
             Event::Dtmf { room, leg, .. } => {
-                let participant = self.state().by_leg(room, leg).map(|p| p.id.0);
+                let participant = self.state().by_leg(room, leg).map(|p| p.0);
                 self.inner.metrics.digit();
                 tracing::debug!(participant, "a key was pressed");
             }
@@ -55,7 +58,7 @@ impl Rooms {
             LegEnd::MediaTimeout => HangUp::MediaTimeout,
             LegEnd::Failed(_) => HangUp::MediaFailed,
         };
-        let participant = self.state().by_leg(room, leg).map(|p| p.id);
+        let participant = self.state().by_leg(room, leg);
         if let Some(participant) = participant {
             self.media_ended(participant, why);
         }
@@ -65,7 +68,7 @@ impl Rooms {
     fn media_ended(&self, participant: ParticipantId, why: HangUp) {
         let mut left = false;
         self.change(|state| {
-            let effects = state.remove(participant, Some(why), false);
+            let effects = state.remove(participant, Left::Removed(why), Some(why), false);
             left = effects.is_some();
             effects.unwrap_or_default()
         });
@@ -109,9 +112,10 @@ impl Rooms {
                             self.media_ended(participant, HangUp::MediaFailed);
                             continue;
                         };
-                        if let Some(participant) = self.state().participant_mut(participant) {
-                            participant.talking = *talking;
-                        }
+                        self.change(|state| {
+                            state.talk(participant, *talking);
+                            Vec::new()
+                        });
                     }
                 }
                 Err(media::Error::Refused(_)) => self.room_failed(media, "the engine does not have it any more"),

@@ -27,19 +27,27 @@ impl Rooms {
         }
     }
 
-    /// Brings policies and owners to the store.
+    /// Brings policies, positions and owners to the store.
     ///
     /// # Errors
     /// `Busy` when the database cannot be written; it is remembered.
     pub async fn keep(&self) -> Result<(), Error> {
         let _gate = self.inner.policy_gate.lock().await;
-        let holdings = self.state().take_unkept(self.inner.server);
+        let (holdings, pins) = {
+            let mut state = self.state();
+            let holdings = state.take_unkept(self.inner.server);
+            let pins: Vec<_> = holdings.iter().map(|holding| (holding.room, state.pins(holding.room))).collect();
+            (holdings, pins)
+        };
         if holdings.is_empty() {
             return Ok(());
         }
         let kept = async {
             let mut entry = self.inner.journal.change().await?;
             entry.hold(&holdings).await?;
+            for (room, pins) in &pins {
+                entry.hold_pins(*room, pins).await?;
+            }
             entry.commit().await
         };
         let kept = kept.await;

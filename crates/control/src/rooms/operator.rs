@@ -1,8 +1,11 @@
-//! What the API does to rooms and to those in them. A change is on the disk before it is in force, and in force before it
-//! is answered. Callers run these to the end: a future that is dropped halfway would leave one without the other.
+//! What the API does to rooms; `moderation` has what it does to those in them. A change is on the disk before it is in
+//! force, and in force before it is answered. Callers run these to the end: a future that is dropped halfway would leave
+//! one without the other.
 
-use super::{HangUp, Left, ParticipantId, Policy, RoomRecord, RoomSettings, Rooms};
+use super::state::data_of;
+use super::{HangUp, Left, Policy, RoomRecord, RoomSettings, Rooms};
 use crate::error::Error;
+use crate::events::{Kind, NewEvent};
 use crate::ids::Id;
 use crate::store;
 
@@ -25,6 +28,7 @@ impl Rooms {
         let _gate = self.inner.policy_gate.lock().await;
         let mut entry = self.inner.journal.change().await?;
         entry.insert_room(&room).await?;
+        entry.note(announced(&room, Kind::RoomCreated, room.policy));
         entry.commit().await?;
         self.state().know(room.id, &room.settings, room.policy, 0);
         Ok(room)
@@ -42,8 +46,14 @@ impl Rooms {
         let _gate = self.inner.policy_gate.lock().await;
         let mut entry = self.inner.journal.change().await?;
         let updated = entry.update_room(room, change).await?;
+        let policy = self.state().room(room).map_or(updated.policy, |known| known.policy);
+        entry.note(announced(&updated, Kind::RoomUpdated, policy));
         entry.commit().await?;
-        self.state().update(room, &updated.settings);
+        self.change(|state| {
+            state.update(room, &updated.settings);
+            Vec::new()
+        });
+        self.note_down().await;
         Ok(())
     }
 
@@ -57,6 +67,9 @@ impl Rooms {
             let _gate = self.inner.policy_gate.lock().await;
             let mut entry = self.inner.journal.change().await?;
             entry.delete_room(room).await?;
+            if let Some(event) = self.news_of(room, Kind::RoomDestroyed, |_| {}) {
+                entry.note(event);
+            }
             entry.commit().await?;
             let mut hung_up = 0;
             self.change(|state| {
@@ -66,6 +79,7 @@ impl Rooms {
             for _ in 0..hung_up {
                 self.inner.metrics.left(Left::Removed(HangUp::RoomDestroyed).label());
             }
+            self.note_down().await;
         }
         if self.inner.recordings.delete_with_room {
             for recording in self.inner.store.ended_recordings_of(room).await? {
@@ -81,11 +95,13 @@ impl Rooms {
     /// `NotFound`.
     pub async fn mute_room(&self, room: Id, muted: bool) -> Result<(), Error> {
         let _gate = self.inner.policy_gate.lock().await;
-        self.hold(room, |policy| policy.muted = muted).await?;
+        let kind = if muted { Kind::RoomMuted } else { Kind::RoomUnmuted };
+        self.hold(room, kind, |policy| policy.muted = muted).await?;
         self.change(|state| {
             state.mute_room(room, muted);
             Vec::new()
         });
+        self.note_down().await;
         Ok(())
     }
 
@@ -95,54 +111,48 @@ impl Rooms {
     /// `NotFound`.
     pub async fn lock_room(&self, room: Id, locked: bool) -> Result<(), Error> {
         let _gate = self.inner.policy_gate.lock().await;
-        self.hold(room, |policy| policy.locked = locked).await?;
+        let kind = if locked { Kind::RoomLocked } else { Kind::RoomUnlocked };
+        self.hold(room, kind, |policy| policy.locked = locked).await?;
         self.state().lock_room(room, locked);
         Ok(())
     }
 
-    /// Writes a policy to the store before it is in force. Call it with the gate held.
-    async fn hold(&self, room: Id, set: impl FnOnce(&mut Policy)) -> Result<(), Error> {
+    /// Writes a policy to the store before it is in force, and announces it if it is another one. Call it with the gate
+    /// held.
+    async fn hold(&self, room: Id, kind: Kind, set: impl Fn(&mut Policy) + Send) -> Result<(), Error> {
         let mut holding = self.state().holding(room, self.inner.server).ok_or(Error::NotFound("room"))?;
+        let before = holding.policy;
         set(&mut holding.policy);
+        let event = self.news_of(room, kind, set).filter(|_| holding.policy != before);
         let mut entry = self.inner.journal.change().await?;
         entry.hold(&[holding]).await?;
+        if let Some(event) = event {
+            entry.note(event);
+        }
         entry.commit().await
     }
 
-    /// Mutes or unmutes somebody.
-    ///
-    /// # Errors
-    /// `NotFound`, also when they are in another room.
-    pub fn mute_participant(&self, room: Id, participant: ParticipantId, muted: bool) -> Result<(), Error> {
-        let mut found = Err(Error::NotFound("participant"));
-        self.change(|state| {
-            if state.is_in(participant, room) {
-                state.mute(participant, muted);
-                found = Ok(());
-            }
-            Vec::new()
-        });
-        found
+    /// An event of a room, as it will be with the policy that `set` makes.
+    fn news_of(&self, room: Id, kind: Kind, set: impl FnOnce(&mut Policy)) -> Option<NewEvent> {
+        let state = self.state();
+        let known = state.room(room)?;
+        let mut policy = known.policy;
+        set(&mut policy);
+        let extension = Some(known.extension.to_string());
+        Some(NewEvent { at: store::now(), room: Some(room), extension, kind, data: known.data(policy) })
     }
 
-    /// Hangs up on somebody.
-    ///
-    /// # Errors
-    /// `NotFound`, also when they are in another room.
-    pub fn remove_participant(&self, room: Id, participant: ParticipantId) -> Result<(), Error> {
-        let why = HangUp::RemovedByOperator;
-        let mut found = false;
-        self.change(|state| {
-            let is_here = state.is_in(participant, room);
-            let effects = is_here.then(|| state.remove(participant, Some(why), true)).flatten();
-            found = effects.is_some();
-            effects.unwrap_or_default()
-        });
-        if !found {
-            return Err(Error::NotFound("participant"));
+    /// What followed from a change is on the disk before the change is answered, if it can be: the change itself is, and
+    /// what followed waits in the journal otherwise.
+    pub(super) async fn note_down(&self) {
+        if let Err(error) = self.inner.journal.flush().await {
+            tracing::warn!(%error, "what followed from a change is written later");
         }
-        self.inner.metrics.left(Left::Removed(why).label());
-        tracing::info!(participant = participant.0, why = why.label(), "left");
-        Ok(())
     }
+}
+
+fn announced(room: &RoomRecord, kind: Kind, policy: Policy) -> NewEvent {
+    let extension = Some(room.settings.extension_number.clone());
+    let data = data_of(&room.settings, policy);
+    NewEvent { at: store::now(), room: Some(room.id), extension, kind, data }
 }

@@ -3,6 +3,7 @@
 
 use jiff::Timestamp;
 
+use super::tiles::{MAX_TILES, Shape};
 use crate::ids::Id;
 use crate::words::words;
 
@@ -132,11 +133,11 @@ pub struct RoomSettings {
 }
 
 impl RoomSettings {
-    /// Participants that its picture can show; a room without one has no tiles.
-    pub const fn tiles(&self) -> usize {
+    /// The tiles of its picture; a room without one has no tiles, and positions all the same.
+    pub(super) const fn shape(&self) -> Shape {
         match self.mode {
-            Mode::Audio => 0,
-            Mode::Video => self.layout.tiles(),
+            Mode::Audio => Shape { tiles: MAX_TILES, automatic: false },
+            Mode::Video => Shape { tiles: self.layout.tiles(), automatic: true },
         }
     }
 }

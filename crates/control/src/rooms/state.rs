@@ -1,5 +1,9 @@
 //! Who is where, as plain data: no lock, no clock, no engine, no await. Each change says which slower consequences it has
-//! (`Effect`); settings of legs that have to be sent are remembered here until they were. Called under `Rooms`' mutex.
+//! (`Effect`); settings of legs that have to be sent are remembered here until they were, and what became true until it is
+//! noted (`news`). Called under `Rooms`' mutex. Rooms and seats are here, those who sit on them in `participants`.
+
+mod news;
+mod participants;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -8,10 +12,16 @@ use jiff::Timestamp;
 use media::{Answer, CodecName, LegId, RoomId};
 use tokio::sync::mpsc;
 
+use super::tiles::{Place, Tiles};
 use super::view::LatestSnapshot;
-use super::{Caller, DialogOrder, HangUp, ParticipantId, Policy, Refusal, RoomSettings};
+use super::{Caller, DialogOrder, HangUp, Layout, ParticipantId, Pins, Policy, Refusal, RoomSettings};
+use crate::error::Error;
+use crate::events::{Kind, NewEvent};
 use crate::ids::Id;
 use crate::store::{Holding, ServerRecord};
+use news::News;
+
+pub(super) use news::data_of;
 
 /// What the server's row allows.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +59,7 @@ pub(super) struct Participant {
     pub(super) talking: bool,
     pub(super) on_hold: bool,
     pub(super) codec: CodecName,
+    pub(super) place: Place,
     /// The engine has taken the leg.
     pub(super) confirmed: bool,
     dialog: mpsc::Sender<DialogOrder>,
@@ -68,6 +79,7 @@ impl Participant {
             talking: false,
             on_hold: answer.on_hold,
             codec: answer.codec,
+            place: Place::NONE,
             confirmed: false,
             dialog: caller.dialog,
         }
@@ -94,8 +106,10 @@ pub(super) struct Call {
 #[derive(Debug)]
 pub(super) struct Known {
     pub(super) extension: Box<str>,
+    pub(super) subject: Box<str>,
+    pub(super) layout: Layout,
     pub(super) capacity: u32,
-    pub(super) tiles: usize,
+    pub(super) tiles: Tiles,
     pub(super) needs_pin: bool,
     pub(super) enable_recording: bool,
     pub(super) policy: Policy,
@@ -149,6 +163,8 @@ pub(super) struct State {
     unkept: HashSet<Id>,
     /// Participants whose settings the engine does not know yet.
     unsettled: HashSet<ParticipantId>,
+    /// What became true and is not noted yet.
+    news: News,
 }
 
 impl State {
@@ -164,6 +180,7 @@ impl State {
             seats: 0,
             unkept: HashSet::new(),
             unsettled: HashSet::new(),
+            news: News::default(),
         }
     }
 
@@ -173,8 +190,10 @@ impl State {
         self.by_extension.insert(settings.extension_number.as_str().into(), id);
         let mut room = Known {
             extension: settings.extension_number.as_str().into(),
+            subject: Box::default(),
+            layout: settings.layout,
             capacity: 0,
-            tiles: 0,
+            tiles: Tiles::new(settings.shape()),
             needs_pin: false,
             enable_recording: settings.enable_recording,
             policy,
@@ -185,10 +204,25 @@ impl State {
         self.rooms.insert(id, room);
     }
 
-    /// New settings of a room, for those who come from now on.
+    /// A position that was set in the last run.
+    pub(super) fn recall(&mut self, id: Id, number: String, position: i8) {
+        if let Some(room) = self.rooms.get_mut(&id) {
+            room.tiles.recall(number, position);
+        }
+    }
+
+    /// New settings of a room: its picture for all, the rest for those who come from now on.
     pub(super) fn update(&mut self, id: Id, settings: &RoomSettings) {
         if let Some(room) = self.rooms.get_mut(&id) {
             room.take(settings);
+            let moves = room.tiles.reshape(settings.shape());
+            self.moved(id, moves);
+        }
+    }
+
+    pub(super) fn lock_room(&mut self, id: Id, locked: bool) {
+        if let Some(room) = self.rooms.get_mut(&id) {
+            room.policy.locked = locked;
         }
     }
 
@@ -216,20 +250,6 @@ impl State {
             self.by_extension.remove(&room.extension);
         }
         self.unkept.remove(&id);
-        effects
-    }
-
-    /// Ends the room's call: everyone is hung up on, their seats are free.
-    pub(super) fn clear(&mut self, id: Id, why: HangUp) -> Vec<Effect> {
-        let Some(call) = self.rooms.get_mut(&id).and_then(|room| room.call.as_mut()) else { return Vec::new() };
-        let mut effects: Vec<Effect> = Vec::with_capacity(call.participants.len() + 1);
-        for participant in call.participants.drain(..) {
-            self.by_participant.remove(&participant.id);
-            self.unsettled.remove(&participant.id);
-            effects.push(Effect::HangUp { dialog: participant.dialog, why });
-        }
-        self.seats = self.seats.saturating_sub(std::mem::take(&mut call.seats));
-        effects.extend(self.end_call(id));
         effects
     }
 
@@ -271,22 +291,11 @@ impl State {
         if room.needs_pin {
             return Err(Refusal::PinNeeded);
         }
-        if room.call.as_ref().is_some_and(|call| call.seats >= room.capacity) {
-            return Err(Refusal::RoomFull(room.capacity));
-        }
-        if self.seats >= self.limits.max_participants {
-            return Err(Refusal::ServerFull("its limit of participants is reached"));
-        }
+        room.has_place(self.limits, self.seats, self.by_media.len())?;
         if let Some(call) = &mut room.call {
             call.seats += 1;
             self.seats += 1;
             return Ok(Admitted { media: call.media, opens: false });
-        }
-        if !self.limits.enabled {
-            return Err(Refusal::ServerDisabled);
-        }
-        if self.by_media.len() >= self.limits.max_rooms as usize {
-            return Err(Refusal::ServerFull("its limit of rooms is reached"));
         }
         room.epoch += 1;
         room.call = Some(Box::new(Call {
@@ -302,6 +311,19 @@ impl State {
         self.by_media.insert(fresh, id);
         self.unkept.insert(id);
         Ok(Admitted { media: fresh, opens: true })
+    }
+
+    /// Whether the room could take one more now, whom an operator calls: locks and PINs do not bar them.
+    pub(super) fn could_take(&self, id: Id) -> Result<(), Error> {
+        let room = self.rooms.get(&id).ok_or(Error::NotFound("room"))?;
+        let refusal = match self.draining {
+            true => Err(Refusal::Draining),
+            false => room.has_place(self.limits, self.seats, self.by_media.len()),
+        };
+        refusal.map_err(|refusal| match refusal {
+            Refusal::ServerDisabled | Refusal::Draining => Error::NoServer(refusal.to_string().into()),
+            full => Error::CapacityExceeded(full.to_string().into()),
+        })
     }
 
     /// A seat that nobody sat down on. One whose call has ended was given back with it.
@@ -330,107 +352,11 @@ impl State {
         // A call that nobody came to was none: what was set for the next one still is.
         if call.started_at.is_some() {
             room.policy = Policy::default();
+            room.tiles.clear();
+            self.news.room(id, room, Kind::RoomEnded);
         }
         self.unkept.insert(id);
         Some(Effect::Close { room: call.media })
-    }
-
-    // -- participants --------------------------------------------------------------------------------------------------
-
-    /// Turns a counted seat into a participant; says whether it is muted.
-    pub(super) fn sit(&mut self, media: RoomId, mut participant: Participant) -> Result<bool, Gone> {
-        if self.closed {
-            return Err(Gone::Server);
-        }
-        let id = self.room_of_media(media).ok_or(Gone::Room)?;
-        let room = self.rooms.get_mut(&id).ok_or(Gone::Room)?;
-        let call = room.call.as_mut().ok_or(Gone::Room)?;
-        let muted = room.policy.muted;
-        participant.muted = muted;
-        call.started_at.get_or_insert(participant.joined_at);
-        self.by_participant.insert(participant.id, id);
-        call.participants.push(participant);
-        Ok(muted)
-    }
-
-    /// The engine has the leg. Gives the room if its recording is to begin now.
-    pub(super) fn confirm(&mut self, participant: ParticipantId) -> Option<Id> {
-        let id = *self.by_participant.get(&participant)?;
-        self.participant_mut(participant)?.confirmed = true;
-        let room = self.rooms.get(&id)?;
-        let is_first = room.participants().iter().filter(|p| p.confirmed).count() == 1;
-        (room.enable_recording && is_first).then_some(id)
-    }
-
-    /// Takes a participant out. `hang_up` orders the dialog to end; `has_leg` says that the engine still has the leg.
-    pub(super) fn remove(
-        &mut self,
-        participant: ParticipantId,
-        hang_up: Option<HangUp>,
-        has_leg: bool,
-    ) -> Option<Vec<Effect>> {
-        let id = self.by_participant.remove(&participant)?;
-        self.unsettled.remove(&participant);
-        let call = self.call_mut(id)?;
-        let at = call.participants.iter().position(|p| p.id == participant)?;
-        let gone = call.participants.remove(at);
-        let mut effects = Vec::with_capacity(3);
-        if has_leg {
-            effects.push(Effect::Leave { room: call.media, leg: gone.leg });
-        }
-        if let Some(why) = hang_up {
-            effects.push(Effect::HangUp { dialog: gone.dialog, why });
-        }
-        effects.extend(self.vacate(id));
-        Some(effects)
-    }
-
-    pub(super) fn participant_mut(&mut self, participant: ParticipantId) -> Option<&mut Participant> {
-        let id = *self.by_participant.get(&participant)?;
-        self.call_mut(id)?.participants.iter_mut().find(|p| p.id == participant)
-    }
-
-    /// Whose leg this is.
-    pub(super) fn by_leg(&mut self, media: RoomId, leg: LegId) -> Option<&mut Participant> {
-        let id = self.room_of_media(media)?;
-        self.call_mut(id)?.participants.iter_mut().find(|p| p.leg == leg)
-    }
-
-    pub(super) fn leg_of(&self, participant: ParticipantId) -> Option<(RoomId, LegId)> {
-        let call = self.rooms.get(self.by_participant.get(&participant)?)?.call.as_ref()?;
-        let participant = call.participants.iter().find(|p| p.id == participant)?;
-        Some((call.media, participant.leg))
-    }
-
-    /// True when the participant is in this room.
-    pub(super) fn is_in(&self, participant: ParticipantId, room: Id) -> bool {
-        self.by_participant.get(&participant) == Some(&room)
-    }
-
-    pub(super) fn mute(&mut self, participant: ParticipantId, muted: bool) {
-        if let Some(found) = self.participant_mut(participant)
-            && std::mem::replace(&mut found.muted, muted) != muted
-        {
-            self.unsettled.insert(participant);
-        }
-    }
-
-    /// Room mute is a policy: it reaches everyone but the chairman now, and those who come later.
-    pub(super) fn mute_room(&mut self, id: Id, muted: bool) {
-        let Some(room) = self.rooms.get_mut(&id) else { return };
-        room.policy.muted = muted;
-        for participant in room.call.iter_mut().flat_map(|call| call.participants.iter_mut()) {
-            let muted = muted && !participant.chairman;
-            if std::mem::replace(&mut participant.muted, muted) != muted {
-                self.unsettled.insert(participant.id);
-            }
-        }
-    }
-
-    pub(super) fn lock_room(&mut self, id: Id, locked: bool) {
-        if let Some(room) = self.rooms.get_mut(&id) {
-            room.policy.locked = locked;
-        }
     }
 
     // -- the server ----------------------------------------------------------------------------------------------------
@@ -478,6 +404,11 @@ impl State {
 
     // -- what others have to be told -----------------------------------------------------------------------------------
 
+    /// What became true since the last time; given once.
+    pub(super) fn take_news(&mut self, now: Timestamp) -> impl Iterator<Item = NewEvent> + use<> {
+        self.news.take(now)
+    }
+
     pub(super) fn next_unsettled(&mut self) -> Option<(ParticipantId, RoomId, LegId, bool)> {
         loop {
             let id = *self.unsettled.iter().next()?;
@@ -507,6 +438,11 @@ impl State {
         self.unkept.drain().filter_map(|id| rooms.get(&id).map(|room| holding(id, room, server))).collect()
     }
 
+    /// The pins of a room, as the store would be told of them.
+    pub(super) fn pins(&self, id: Id) -> Pins {
+        self.rooms.get(&id).map(|room| room.tiles.pins()).unwrap_or_default()
+    }
+
     pub(super) fn keep_again(&mut self, holdings: &[Holding]) {
         self.unkept.extend(holdings.iter().map(|h| h.room));
     }
@@ -522,9 +458,30 @@ fn holding(id: Id, room: &Known, server: Id) -> Holding {
 }
 
 impl Known {
+    /// Room, server and their limits have one more seat. `seats` and `calls` are what the server has in use.
+    fn has_place(&self, limits: Limits, seats: u32, calls: usize) -> Result<(), Refusal> {
+        if self.call.as_ref().is_some_and(|call| call.seats >= self.capacity) {
+            return Err(Refusal::RoomFull(self.capacity));
+        }
+        if seats >= limits.max_participants {
+            return Err(Refusal::ServerFull("its limit of participants is reached"));
+        }
+        if self.call.is_some() {
+            return Ok(());
+        }
+        if !limits.enabled {
+            return Err(Refusal::ServerDisabled);
+        }
+        if calls >= limits.max_rooms as usize {
+            return Err(Refusal::ServerFull("its limit of rooms is reached"));
+        }
+        Ok(())
+    }
+
     fn take(&mut self, settings: &RoomSettings) {
+        self.subject = settings.subject.as_str().into();
+        self.layout = settings.layout;
         self.capacity = settings.capacity;
-        self.tiles = settings.tiles();
         self.needs_pin = settings.room_pin.is_some();
     }
 }

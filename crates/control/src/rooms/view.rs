@@ -35,6 +35,8 @@ pub struct ParticipantView {
     pub chairman: bool,
     /// The tile held now; −1 when none.
     pub position: i32,
+    /// The position was set.
+    pub pinned: bool,
     /// When they came.
     pub joined_at: Timestamp,
     /// Heard now.
@@ -193,14 +195,14 @@ impl Rooms {
 }
 
 fn seen(room: &Known) -> Vec<ParticipantView> {
-    let tile = |at: usize| if at < room.tiles { i32::try_from(at).unwrap_or(-1) } else { -1 };
-    let one = |(at, p): (usize, &super::state::Participant)| ParticipantView {
+    let one = |p: &super::state::Participant| ParticipantView {
         id: p.id,
         display_name: p.display_name.clone(),
         number: p.number.clone(),
         muted: p.muted,
         chairman: p.chairman,
-        position: tile(at),
+        position: i32::from(p.place.position),
+        pinned: p.place.pinned,
         joined_at: p.joined_at,
         talking: p.talking,
         on_hold: p.on_hold,
@@ -208,5 +210,5 @@ fn seen(room: &Known) -> Vec<ParticipantView> {
         live: None,
         leg: p.leg,
     };
-    room.participants().iter().enumerate().map(one).collect()
+    room.participants().iter().map(one).collect()
 }

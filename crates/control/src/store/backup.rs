@@ -21,6 +21,7 @@ const TABLES: &[&str] = &[
     "servers",
     "rooms",
     "room_ownership",
+    "room_pins",
     "recordings",
     "users",
     "tokens",

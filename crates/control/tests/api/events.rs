@@ -21,6 +21,10 @@ async fn happen(house: &House, room: Option<Id>, kind: Kind) -> i64 {
         muted: false,
         chairman: false,
         position: -1,
+        pinned: false,
+        talking: false,
+        on_hold: false,
+        joined_at: control::store::now(),
         reason: None,
     });
     let extension = room.map(|_| "900".to_owned());

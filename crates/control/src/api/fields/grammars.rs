@@ -215,6 +215,50 @@ impl Rule for WebUrl {
     }
 }
 
+// -- numbers -----------------------------------------------------------------------------------------------------------
+
+/// Whom to call: digits with an optional + before them, or `sip:user@host` with a port, if any, and nothing else, as
+/// parameters and headers of somebody's own reach no INVITE.
+#[derive(Clone, Copy)]
+pub(in crate::api) struct DialString;
+
+impl DialString {
+    const MOST: usize = 64;
+    const PATTERN: &'static str = r"^(?:\+?[0-9]+|[Ss][Ii][Pp]:[A-Za-z0-9\-_.!~*'()&=+$%]+@[A-Za-z0-9\-.:\[\]]+)$";
+}
+
+/// As the pattern has it.
+fn is_dial_string(text: &str) -> bool {
+    let digits = text.strip_prefix('+').unwrap_or(text);
+    if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
+        return true;
+    }
+    let Some((scheme, rest)) = text.split_once(':') else { return false };
+    let Some((user, host)) = rest.split_once('@') else { return false };
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.!~*'()&=+$%".contains(&b);
+    scheme.eq_ignore_ascii_case("sip")
+        && !user.is_empty()
+        && user.bytes().all(plain)
+        && !host.is_empty()
+        && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b))
+}
+
+impl Rule for DialString {
+    type Value = String;
+
+    fn read(&self, value: &Value) -> Result<String, String> {
+        let number = text(1, Self::MOST).read(value).ok().filter(|number| is_dial_string(number));
+        number.ok_or_else(|| {
+            "must be a number of at most 64 characters: digits with an optional + before them, or a sip: address"
+                .to_owned()
+        })
+    }
+
+    fn schema(&self) -> RefOr<Schema> {
+        string("dial-string", Self::PATTERN).max_length(Some(Self::MOST)).into()
+    }
+}
+
 // -- JSON --------------------------------------------------------------------------------------------------------------
 
 /// A JSON object, as text. No pattern can say that.

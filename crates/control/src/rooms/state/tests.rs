@@ -1,6 +1,7 @@
 //! Admission, policies and ends, without an engine.
 
 use super::*;
+use crate::rooms::Left;
 use crate::rooms::testing::settings;
 
 const ROOM: Id = Id::from_raw(1);
@@ -159,7 +160,7 @@ fn settings_that_could_not_be_sent_are_sent_later() {
     state.mute(ParticipantId(1), true);
     assert!(state.is_settled(), "mute twice is one command");
     state.mute(ParticipantId(1), false);
-    drop(state.remove(ParticipantId(1), None, true));
+    drop(state.remove(ParticipantId(1), Left::HungUp, None, true));
     assert!(settle(&mut state).is_empty());
 }
 
@@ -173,7 +174,7 @@ fn policies_hold_for_the_next_call_and_end_with_it() {
     enter(&mut state, "900", 1);
     state.lock_room(ROOM, true);
     assert_eq!(state.admit("900", RoomId(2)).unwrap_err(), Refusal::RoomLocked);
-    drop(state.remove(ParticipantId(1), None, true));
+    drop(state.remove(ParticipantId(1), Left::HungUp, None, true));
     assert_eq!(state.room(ROOM).unwrap().policy, Policy::default());
     assert!(state.admit("900", RoomId(3)).is_ok());
 }
@@ -183,13 +184,15 @@ fn removed_participant_is_hung_up_and_gone_at_once() {
     let mut state = state();
     let (media, _orders) = enter(&mut state, "900", 1);
     enter(&mut state, "900", 2);
-    let effects = state.remove(ParticipantId(1), Some(HangUp::RemovedByOperator), true).unwrap();
+    let effects = state
+        .remove(ParticipantId(1), Left::Removed(HangUp::RemovedByOperator), Some(HangUp::RemovedByOperator), true)
+        .unwrap();
     assert!(matches!(
         effects.as_slice(),
         [Effect::Leave { leg: LegId(1), .. }, Effect::HangUp { why: HangUp::RemovedByOperator, .. }]
     ));
     assert_eq!(state.leg_of(ParticipantId(1)), None);
-    assert!(state.remove(ParticipantId(1), None, true).is_none(), "the dialog's own end is passed over");
+    assert!(state.remove(ParticipantId(1), Left::HungUp, None, true).is_none(), "the dialog's own end is passed over");
     assert!(state.by_leg(media, LegId(1)).is_none());
     assert_eq!((state.seat_count(), state.participant_count()), (1, 1));
 }
@@ -198,7 +201,8 @@ fn removed_participant_is_hung_up_and_gone_at_once() {
 fn leg_that_is_gone_is_not_dropped_again() {
     let mut state = state();
     enter(&mut state, "900", 1);
-    let effects = state.remove(ParticipantId(1), Some(HangUp::MediaTimeout), false).unwrap();
+    let effects =
+        state.remove(ParticipantId(1), Left::Removed(HangUp::MediaTimeout), Some(HangUp::MediaTimeout), false).unwrap();
     assert!(matches!(effects.as_slice(), [Effect::HangUp { .. }, Effect::Close { .. }]));
 }
 
@@ -248,7 +252,7 @@ fn activations_and_ends_are_kept_once() {
     assert_eq!(kept, [Holding { room: ROOM, policy: Policy::default(), owner: Some(server), epoch: 1 }]);
     assert!(state.take_unkept(server).is_empty());
     state.keep_again(&kept);
-    drop(state.remove(ParticipantId(1), None, true));
+    drop(state.remove(ParticipantId(1), Left::HungUp, None, true));
     let kept = state.take_unkept(server);
     assert_eq!(kept, [Holding { room: ROOM, policy: Policy::default(), owner: None, epoch: 1 }]);
 }

@@ -1,0 +1,9 @@
+-- Tiles that operators set, for the present call; cleared when the room empties.
+CREATE TABLE room_pins (
+    room_id  INTEGER NOT NULL REFERENCES rooms (id) ON DELETE CASCADE,
+    -- User part of the participant's address: who comes again after a crash has another id.
+    number   TEXT    NOT NULL,
+    -- -1: not shown.
+    position INTEGER NOT NULL,
+    PRIMARY KEY (room_id, number)
+);
