@@ -5,9 +5,8 @@ use std::task::Poll;
 use control::rooms::{DialogOrder, HangUp, Left, Refusal};
 use media::{Event, LegEnd};
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
-use crate::house::{House, PATIENCE};
+use crate::house::House;
 
 async fn participant(house: &House, room: &str, id: &str) -> Value {
     house.get(&format!("{room}/participants/{id}")).await.expect(200).json()
@@ -187,32 +186,6 @@ async fn talking_is_shown_while_it_lasts() {
     }
     house.rooms.digit(phone.id, media::Digit::from_char('5').unwrap());
     assert_eq!(house.metric("conclave_dtmf_digits_total").await, 1.0);
-}
-
-#[tokio::test]
-async fn five_hundred_callers_at_once_get_exactly_the_seats_there_are() {
-    let house =
-        std::sync::Arc::new(House::open_with(&[("SERVER__MAX_PARTICIPANTS", "30"), ("SERVER__MAX_ROOMS", "4")]).await);
-    for extension in ["900", "901", "902", "903", "904"] {
-        house.room(extension, &json!({"capacity": 10})).await;
-    }
-    let mut callers = JoinSet::new();
-    for number in 0..500 {
-        let house = std::sync::Arc::clone(&house);
-        callers.spawn(async move { house.admit(["900", "901", "902", "903", "904"][number % 5], "1").await });
-    }
-    let (mut seats, mut refusals) = (Vec::new(), std::collections::BTreeSet::new());
-    while let Some(outcome) = tokio::time::timeout(PATIENCE, callers.join_next()).await.unwrap() {
-        match outcome.unwrap() {
-            Ok(guest) => seats.push(guest),
-            Err(refusal) => drop(refusals.insert(refusal.label())),
-        }
-    }
-    assert_eq!(seats.len(), 30);
-    assert!(refusals.iter().all(|label| ["room_full", "server_full"].contains(label)), "{refusals:?}");
-    drop(seats);
-    assert_eq!(house.metric("conclave_rooms_active").await, 0.0);
-    house.dial("904", "1").await.unwrap();
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where it stopped")]
 
+mod admission;
 mod auth;
 mod backups;
 mod events;
@@ -10,7 +11,9 @@ mod gate;
 mod house;
 mod live;
 mod openapi;
+mod participants;
 mod recordings;
+mod room_events;
 mod rooms;
 mod server;
 mod servers;
