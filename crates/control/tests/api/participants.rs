@@ -241,3 +241,27 @@ async fn invitation_needs_a_server() {
     house.rooms.drain();
     house.post(&format!("{room}/participants/invite"), &json!({"number": "102"})).await.refused(503, "NO_SERVER");
 }
+
+#[tokio::test]
+async fn nothing_changes_while_the_database_is_away() {
+    let house = House::open().await;
+    let room = house.room("900", &json!({"mode": "VIDEO"})).await;
+    let phone = house.dial("900", "101").await.unwrap();
+    let (id, phone) = (control::ids::Id::parse(room.rsplit('/').next().unwrap()).unwrap(), phone.id);
+    house.store.close().await;
+    for refused in [
+        house.rooms.mute_participant(id, phone, true).await,
+        house.rooms.appoint_chairman(id, phone).await,
+        house.rooms.place_participant(id, phone, 5).await,
+        house.rooms.arrange_participants(id, &[phone]).await,
+        house.rooms.remove_participant(id, phone).await,
+        house.rooms.mute_room(id, true).await,
+        house.rooms.lock_room(id, true).await,
+    ] {
+        assert_eq!(refused.unwrap_err().status_and_code(), (503, "BUSY"));
+    }
+    let view = house.rooms.participant(id, phone).await.unwrap();
+    assert_eq!((view.muted, view.chairman, view.position, view.pinned), (false, false, 0, false));
+    let status = house.rooms.status(id).unwrap();
+    assert_eq!((status.locked, status.muted, status.participants), (false, false, 1));
+}
