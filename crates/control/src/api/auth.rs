@@ -168,7 +168,8 @@ pub(super) enum Grant {
 }
 
 impl Grant {
-    const WORDS: &[&str] = &["password", "refresh_token"];
+    /// Every one.
+    pub(super) const WORDS: &[&str] = &["password", "refresh_token"];
 
     fn parse(word: &str) -> Option<Self> {
         match word {

@@ -115,7 +115,22 @@ fn whole() -> Value {
     announcements::complete(&mut whole);
     refusals::complete(&mut whole);
     examples::complete(&mut whole);
+    for part in ["paths", "components"] {
+        unwrap(&mut whole[part]);
+    }
     whole
+}
+
+/// Doc comments break lines where the source does.
+fn unwrap(value: &mut Value) {
+    match value {
+        Value::Object(fields) => fields.iter_mut().for_each(|(name, field)| match field {
+            Value::String(text) if name == "description" => *text = text.replace('\n', " "),
+            field => unwrap(field),
+        }),
+        Value::Array(all) => all.iter_mut().for_each(unwrap),
+        _ => {}
+    }
 }
 
 /// As it is served; the tag changes when it does.

@@ -4,7 +4,7 @@
 use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
+use utoipa::openapi::schema::{AllOfBuilder, ObjectBuilder, OneOfBuilder, Schema, SchemaType, Type};
 
 use super::Fields;
 use super::rules::{Named, Rule};
@@ -59,7 +59,6 @@ impl Field {
             RefOr::T(Schema::Object(mut object)) => {
                 if is_nullable {
                     object.schema_type = nullable(object.schema_type);
-                    object.enum_values.iter_mut().for_each(|words| words.push(Value::Null));
                 }
                 (object.description, object.default, object.examples) = (about, self.default, example);
                 object.into()
@@ -71,7 +70,14 @@ impl Field {
                 (array.description, array.default, array.examples) = (about, self.default, example);
                 array.into()
             }
-            other => other,
+            named if is_nullable => {
+                let choices = OneOfBuilder::new().item(ObjectBuilder::new().schema_type(Type::Null)).item(named);
+                Schema::OneOf(choices.description(about).default(self.default).examples(example).build()).into()
+            }
+            named => {
+                let all = AllOfBuilder::new().item(named);
+                Schema::AllOf(all.description(about).default(self.default).examples(example).build()).into()
+            }
         }
     }
 }

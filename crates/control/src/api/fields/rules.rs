@@ -3,6 +3,7 @@
 
 use jiff::Timestamp;
 use serde_json::Value;
+use utoipa::ToSchema;
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, SchemaFormat, Type};
 use utoipa::openapi::{KnownFormat, Ref, RefOr};
 
@@ -145,12 +146,12 @@ pub(in crate::api) struct Word<T> {
     parse: fn(&str) -> Option<T>,
 }
 
-/// One of a few words.
+/// One of a few words, which have a schema of their own.
 pub(in crate::api) const fn word<T>(words: &'static [&'static str], parse: fn(&str) -> Option<T>) -> Word<T> {
     Word { words, parse }
 }
 
-impl<T> Rule for Word<T> {
+impl<T: ToSchema> Rule for Word<T> {
     type Value = T;
 
     fn read(&self, value: &Value) -> Result<T, String> {
@@ -159,7 +160,11 @@ impl<T> Rule for Word<T> {
     }
 
     fn schema(&self) -> RefOr<Schema> {
-        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(self.words.iter().copied())).into()
+        Ref::from_schema_name(T::name()).into()
+    }
+
+    fn named(&self, named: &mut Named) {
+        named.push((T::name().into_owned(), T::schema()));
     }
 }
 

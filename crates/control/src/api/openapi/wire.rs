@@ -4,6 +4,7 @@ use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaFormat, Type};
 use utoipa::openapi::{KnownFormat, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::api::auth::Grant;
 use crate::error::Error;
 use crate::ids::Id;
 use crate::rooms::{Control, Layout, Mode, RoomState};
@@ -50,7 +51,7 @@ impl PartialSchema for Bytes {
 impl ToSchema for Bytes {}
 
 /// What a word of the wire may be.
-macro_rules! words {
+macro_rules! words_schema {
     ($($name:ty: $words:expr, $about:literal;)+) => {$(
         impl PartialSchema for $name {
             fn schema() -> RefOr<Schema> {
@@ -72,7 +73,7 @@ pub(in crate::api) enum ParticipantState {}
 /// Of a participant.
 pub(in crate::api) enum Transport {}
 
-words! {
+words_schema! {
     Mode: Mode::WORDS, "AUDIO: sound only. VIDEO: sound and one composed picture.";
     Control: Control::WORDS, "FREE: everyone may speak. MASTER: led by a chairman.";
     Layout: Layout::WORDS, "How participants are placed in the picture. LAYOUT0 has as many tiles as are needed.";
@@ -84,6 +85,7 @@ words! {
     RoomState: ["ON_CALL", "ONLINE", "OFFLINE"],
         "ON_CALL: somebody is in it. ONLINE: some server could host it now. OFFLINE: none could.";
     ServerState: ["ONLINE", "OFFLINE"], "ONLINE: its process runs. OFFLINE: nothing is known of it.";
+    Grant: Grant::WORDS, "password: by a password. refresh_token: by what the last answer gave.";
     WebhookSource: ["CONFIG", "API"], "CONFIG: the settings have it. API: it was made here.";
     DeliveryState: DeliveryState::WORDS, "PENDING: it waits, or is tried again. DEAD: it was given up.";
     ParticipantState: ["CALLING", "RINGING", "IN_MENU", "WAITING", "JOINED"],
