@@ -99,9 +99,10 @@ impl Api {
 fn documented() -> Vec<(&'static str, MethodRouter<Arc<Api>>)> {
     vec![
         ("/api/auth/sign_out", post(auth::sign_out)),
-        ("/api/conference_servers", get(servers::list)),
+        ("/api/conference_servers", get(servers::list).post(servers::create)),
         ("/api/conference_servers/{id}", get(servers::show).post(servers::update)),
         ("/api/conference_servers/{id}/status", get(servers::status)),
+        ("/api/conference_servers/{id}/destroy", post(servers::destroy)),
         ("/api/conference_rooms", get(rooms::list).post(rooms::create)),
         ("/api/conference_rooms/{id}", get(rooms::show).post(rooms::update)),
         ("/api/conference_rooms/{id}/destroy", post(rooms::destroy)),
@@ -122,6 +123,8 @@ fn documented() -> Vec<(&'static str, MethodRouter<Arc<Api>>)> {
         ("/api/conference_rooms/{id}/participants/{participant_id}/position", post(participants::position)),
         ("/api/conference_rooms/{id}/participants/{participant_id}/destroy", post(participants::destroy)),
         ("/api/conference_rooms/{id}/recordings", get(recordings::list)),
+        ("/api/conference_rooms/{id}/recordings/{recording_id}/set_read", post(recordings::set_read)),
+        ("/api/conference_rooms/{id}/recordings/{recording_id}/set_unread", post(recordings::set_unread)),
         ("/api/conference_rooms/{id}/recordings/{recording_id}/destroy", post(recordings::destroy)),
         ("/api/events", get(events::follow)),
         ("/api/events/ticket", post(events::ticket)),

@@ -101,7 +101,7 @@ impl Error {
     }
 
     /// Every code.
-    pub const CODES: [&str; 12] = [
+    pub const CODES: [&str; 14] = [
         "VALIDATE_FAILED",
         "UNAUTHORIZED",
         "FORBIDDEN",
@@ -111,8 +111,10 @@ impl Error {
         "PAYLOAD_TOO_LARGE",
         "RESOURCE_IN_USE",
         "INVALID_STATE",
+        "CAPACITY_EXCEEDED",
         "RATE_LIMITED",
         "BUSY",
+        "NO_SERVER",
         "UNKNOWN",
     ];
 

@@ -31,6 +31,7 @@ use crate::metrics::RoomMetrics;
 use crate::store::{self, ServerRecord, Store};
 use state::{Effect, Limits, Participant, State};
 
+pub(crate) use recording::whole_seconds;
 pub use settings::{Control, Layout, Mode, OutboundCallerId, Policy, RoomRecord, RoomSettings};
 pub use tiles::{HIDDEN, Pins};
 pub use view::{ParticipantView, RoomState, RoomStatus, ServerLoad};

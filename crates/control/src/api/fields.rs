@@ -20,7 +20,7 @@ use super::Api;
 use crate::error::{Error, Violation};
 
 pub(super) use body::{Body, Field, Presence, body, prose, schema_of};
-pub(super) use grammars::{Addresses, DialString, JsonText, Language, TimeZone, WebUrl};
+pub(super) use grammars::{Addresses, DialString, Ipv4, Ipv6, JsonText, Language, TimeZone, WebUrl};
 pub(super) use rules::{Boolean, MAX_LIST, Named, Nested, Rule, Time, digits, integer, list_of, text, word};
 
 /// A body that takes longer than this is not waited for.

@@ -14,6 +14,7 @@ use super::openapi::{ListOptions, RECORDINGS, Time};
 use super::query::{InPath, Items, ListQuery, id};
 use crate::error::Error;
 use crate::ids::Id;
+use crate::rooms::whole_seconds;
 use crate::store::{Listing, RecordingRecord, RecordingState, Store};
 
 /// What was recorded of a room, from a start to a stop.
@@ -52,12 +53,11 @@ pub(super) struct Recording {
 
 impl Recording {
     fn new(api: &Api, recording: RecordingRecord) -> Self {
-        let rounded = |duration: std::time::Duration| duration.as_secs() + u64::from(duration.subsec_millis() >= 500);
         Self {
             id: recording.id,
             answered_at: recording.answered_at,
             ended_at: recording.ended_at,
-            duration: recording.duration.map(rounded),
+            duration: recording.duration.map(whole_seconds),
             file_name: recording.file_name,
             file_size: recording.file_size,
             file_url: recording.sha256.map(|digest| super::blobs::url(api, &digest)),
@@ -68,6 +68,8 @@ impl Recording {
         }
     }
 }
+
+type Ids = InPath<(String, String)>;
 
 /// Named for the description.
 type RecordingList = Items<Recording>;
@@ -98,6 +100,30 @@ pub(super) async fn list(
     Ok(Json(Items::new(page.count, items)))
 }
 
+/// Mark a recording as read
+///
+/// Needs the role operator.
+#[utoipa::path(
+    post, path = "/api/conference_rooms/{id}/recordings/{recording_id}/set_read", operation_id = "set_recording_read",
+    tag = RECORDINGS,
+    responses((status = 200, description = "It is read.")),
+)]
+pub(super) async fn set_read(State(api): State<Arc<Api>>, InPath(path): Ids) -> Result<(), Error> {
+    api.rooms.mark_recording(id(&path.0, "room")?, id(&path.1, "recording")?, true).await
+}
+
+/// Mark a recording as not read
+///
+/// Needs the role operator.
+#[utoipa::path(
+    post, path = "/api/conference_rooms/{id}/recordings/{recording_id}/set_unread", operation_id = "set_recording_unread",
+    tag = RECORDINGS,
+    responses((status = 200, description = "It is not read.")),
+)]
+pub(super) async fn set_unread(State(api): State<Arc<Api>>, InPath(path): Ids) -> Result<(), Error> {
+    api.rooms.mark_recording(id(&path.0, "room")?, id(&path.1, "recording")?, false).await
+}
+
 /// Delete a recording
 ///
 /// Row and file are gone. Needs the role operator.
@@ -109,10 +135,7 @@ pub(super) async fn list(
         (status = 409, description = "`INVALID_STATE`: it is still being recorded."),
     ),
 )]
-pub(super) async fn destroy(
-    State(api): State<Arc<Api>>,
-    InPath((room, recording)): InPath<(String, String)>,
-) -> Result<StatusCode, Error> {
+pub(super) async fn destroy(State(api): State<Arc<Api>>, InPath((room, recording)): Ids) -> Result<StatusCode, Error> {
     api.rooms.destroy_recording(id(&room, "room")?, id(&recording, "recording")?).await?;
     Ok(StatusCode::NO_CONTENT)
 }

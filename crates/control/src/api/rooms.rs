@@ -146,8 +146,8 @@ pub(super) struct Status {
 
 /// What was made.
 #[derive(Serialize, ToSchema)]
-struct Made {
-    id: Id,
+pub(super) struct Made {
+    pub(super) id: Id,
 }
 
 impl Room {

@@ -1,19 +1,22 @@
 //! `/api/conference_servers`.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Api;
-use super::fields::{Boolean, Fields, body, integer};
+use super::fields::{Boolean, Fields, Ipv4, Ipv6, body, integer, text};
 use super::openapi::{ListOptions, SERVERS, ServerState};
 use super::query::{InPath, Items, ListQuery, id};
+use super::rooms::Made;
 use crate::error::Error;
 use crate::ids::Id;
-use crate::store::{ServerKind, ServerRecord, ServerUpdate, Store};
+use crate::store::{self, ServerKind, ServerRecord, ServerUpdate, Store};
 
 /// A node that hosts rooms.
 #[derive(Serialize, ToSchema)]
@@ -104,6 +107,73 @@ pub(super) async fn list(State(api): State<Arc<Api>>, query: ListQuery) -> Resul
     Ok(Json(Items::of(page)))
 }
 
+body! {
+    /// A node that is to host rooms. At least one of `ipv4` and `ipv6` must be given.
+    struct ServerCreation (creates) {
+        /// Unique; its process claims the server by it. It cannot be changed.
+        required name: String = text(1, 64), example "conclave-2";
+        /// Whether rooms are placed there.
+        optional enabled: bool = Boolean, default true, example true;
+        /// Where phones are sent.
+        optional ipv4: Ipv4Addr = Ipv4, example "192.0.2.11";
+        /// Where phones are sent.
+        optional ipv6: Ipv6Addr = Ipv6, example "2001:db8::11";
+        /// Rooms that may be active there at once.
+        required max_rooms: i64 = integer(0, i64::from(i32::MAX)), example 100;
+        /// Participants that may be there at once.
+        required max_participants: i64 = integer(0, i64::from(i32::MAX)), example 1000;
+    }
+}
+
+/// Create a conference server
+///
+/// Makes the row of a node that was added to the built-in one (`EXTERNAL`); it is `OFFLINE` until its process claims it.
+/// Needs the role admin.
+#[utoipa::path(
+    post, path = "/api/conference_servers", operation_id = "create_conference_server", tag = SERVERS,
+    request_body = ServerCreation,
+    responses(
+        (status = 200, description = "Made.", body = Made),
+        (status = 409, description = "`RESOURCE_IN_USE`: another server has the name."),
+    ),
+)]
+pub(super) async fn create(State(api): State<Arc<Api>>, mut fields: Fields) -> Result<Json<Made>, Error> {
+    let creation: ServerCreation = fields.fill()?;
+    let (ipv4, ipv6) = (creation.ipv4.value(), creation.ipv6.value());
+    if ipv4.is_none() && ipv6.is_none() {
+        return Err(Error::invalid("ipv4", "at least one of ipv4 and ipv6 is required"));
+    }
+    let limit = |n: i64| u32::try_from(n).unwrap_or(0);
+    let server = ServerRecord {
+        id: api.store.ids().next(),
+        name: creation.name,
+        kind: ServerKind::External,
+        enabled: creation.enabled.over(true, true),
+        ipv4: ipv4.map(|ip| ip.to_string()),
+        ipv6: ipv6.map(|ip| ip.to_string()),
+        max_rooms: limit(creation.max_rooms),
+        max_participants: limit(creation.max_participants),
+        created_at: store::now(),
+    };
+    api.rooms.create_server(&server).await?;
+    Ok(Json(Made { id: server.id }))
+}
+
+/// Delete a conference server
+///
+/// The built-in one cannot be deleted, only disabled. Needs the role admin.
+#[utoipa::path(
+    post, path = "/api/conference_servers/{id}/destroy", operation_id = "destroy_conference_server", tag = SERVERS,
+    responses(
+        (status = 204, description = "Gone."),
+        (status = 409, description = "`RESOURCE_IN_USE`: rooms are active there, or it is the built-in one."),
+    ),
+)]
+pub(super) async fn destroy(State(api): State<Arc<Api>>, InPath(server): InPath<String>) -> Result<StatusCode, Error> {
+    api.rooms.destroy_server(id(&server, "server")?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 /// Get a conference server
 ///
 /// One server, with the same fields as in the list.
@@ -152,10 +222,13 @@ pub(super) async fn status(
     State(api): State<Arc<Api>>,
     InPath(server): InPath<String>,
 ) -> Result<Json<ServerStatus>, Error> {
-    let server = api.store.server(id(&server, "server")?).await?;
-    let load = api.rooms.server_load(server.id);
-    // The other servers' processes have not claimed their rows: nothing is known of them.
-    let is_here = server.kind == ServerKind::Internal;
+    let server = id(&server, "server")?;
+    // Of the other servers, whose processes have not claimed their rows, nothing is known but that they are there.
+    let is_here = server == api.rooms.server();
+    if !is_here {
+        api.store.server(server).await?;
+    }
+    let load = api.rooms.server_load(server);
     Ok(Json(ServerStatus {
         rooms_count: load.rooms,
         participants_count: load.participants,

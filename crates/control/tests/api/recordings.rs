@@ -221,3 +221,18 @@ async fn recordings_of_a_crashed_run_are_repaired_at_the_start() {
     assert_eq!(find(&ids[2])["state"], "FAILED");
     assert_eq!(find(&ids[2])["file_url"], Value::Null);
 }
+
+#[tokio::test]
+async fn recording_is_marked_as_read_and_not_read() {
+    let house = House::open().await;
+    let (room, item) = recorded(&house).await;
+    let other = house.room("901", &json!({})).await;
+    let id = item["id"].as_str().unwrap();
+    assert_eq!(item["read"], false);
+    for (action, read) in [("set_read", true), ("set_read", true), ("set_unread", false), ("set_unread", false)] {
+        house.act(&format!("{room}/recordings/{id}/{action}")).await.expect(200);
+        assert_eq!(recordings(&house, &room).await[0]["read"], read);
+        house.act(&format!("{other}/recordings/{id}/{action}")).await.refused(404, "NOT_FOUND");
+        house.act(&format!("{room}/recordings/MQ==/{action}")).await.refused(404, "NOT_FOUND");
+    }
+}

@@ -61,3 +61,52 @@ async fn limits_hold_from_the_answer_on_and_survive_a_restart() {
     assert_eq!(house.dial("901", "102").await.err().unwrap().label(), "server_disabled");
     assert_eq!(house.get(&format!("{first}/status")).await.json()["status"], "OFFLINE");
 }
+
+#[tokio::test]
+async fn server_is_added_drained_and_removed() {
+    let house = House::open().await;
+    let servers = "/api/conference_servers";
+    let whole =
+        json!({"name": "Zwei", "ipv4": "192.0.2.11", "ipv6": "2001:DB8::11", "max_rooms": 0, "max_participants": 9});
+    let made = house.post_as("admin", servers, &whole).await.expect(200).json();
+    let path = format!("{servers}/{}", made["id"].as_str().unwrap());
+    let server = house.get(&path).await.expect(200).json();
+    let wanted = json!({
+        "id": made["id"], "name": "Zwei", "enabled": true, "type": "EXTERNAL", "ipv4": "192.0.2.11",
+        "ipv6": "2001:db8::11", "max_rooms": 0, "max_participants": 9
+    });
+    assert_eq!(server, wanted);
+    let status = house.get(&format!("{path}/status")).await.expect(200).json();
+    assert_eq!((&status["status"], &status["rooms_count"]), (&json!("OFFLINE"), &json!(0)));
+    house.post_as("admin", servers, &whole).await.refused(409, "RESOURCE_IN_USE");
+    house.post_as("operator", servers, &whole).await.refused(403, "FORBIDDEN");
+    house.post_as("admin", &path, &json!({"enabled": false})).await.expect(200);
+    assert_eq!(house.get(&path).await.json()["enabled"], false);
+    house.post_as("admin", &format!("{path}/destroy"), &json!({})).await.expect(204);
+    for gone in [path.clone(), format!("{path}/status")] {
+        house.get(&gone).await.refused(404, "NOT_FOUND");
+    }
+    house.post_as("admin", &format!("{path}/destroy"), &json!({})).await.refused(404, "NOT_FOUND");
+    let events = house.store.events_after(0, None, 10).await.unwrap();
+    let kinds: Vec<&str> = events.iter().map(|event| event.kind.as_str()).collect();
+    assert_eq!(kinds, ["server.created", "server.updated", "server.destroyed"]);
+}
+
+#[tokio::test]
+async fn server_that_breaks_a_rule_is_refused_with_each_field() {
+    let house = House::open().await;
+    let servers = "/api/conference_servers";
+    for (body, fields) in [
+        (json!({}), &["name", "max_rooms", "max_participants"][..]),
+        (json!({"name": "", "max_rooms": -1, "max_participants": 1.5}), &["name", "max_rooms", "max_participants"]),
+        (json!({"name": "x", "max_rooms": 1, "max_participants": 1}), &["ipv4"]),
+        (json!({"name": "x", "max_rooms": 1, "max_participants": 1, "ipv4": null}), &["ipv4"]),
+        (json!({"name": "x", "max_rooms": 1, "max_participants": 1, "ipv4": "192.0.2.011"}), &["ipv4"]),
+        (json!({"name": "x", "max_rooms": 1, "max_participants": 1, "ipv6": "192.0.2.1"}), &["ipv6"]),
+    ] {
+        assert_eq!(house.post_as("admin", servers, &body).await.refused(400, "VALIDATE_FAILED"), fields, "{body}");
+    }
+    let built_in = house.items(servers).await.remove(0);
+    let path = format!("{servers}/{}/destroy", built_in["id"].as_str().unwrap());
+    house.post_as("admin", &path, &json!({})).await.refused(409, "RESOURCE_IN_USE");
+}

@@ -1,5 +1,7 @@
 //! Texts with a grammar of their own: language tags, time zones, mail addresses, JSON in a text. Pure.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use std::sync::LazyLock;
 
 use jiff::tz::TimeZoneDatabase;
@@ -212,6 +214,47 @@ impl Rule for WebUrl {
 
     fn schema(&self) -> RefOr<Schema> {
         string("web-url", Self::PATTERN).max_length(Some(Self::MOST)).into()
+    }
+}
+
+// -- addresses of servers ----------------------------------------------------------------------------------------------
+
+/// An IPv4 address, without leading zeros.
+#[derive(Clone, Copy)]
+pub(in crate::api) struct Ipv4;
+
+impl Ipv4 {
+    const PATTERN: &'static str =
+        r"^(?:(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])\.){3}(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])$";
+}
+
+impl Rule for Ipv4 {
+    type Value = Ipv4Addr;
+
+    fn read(&self, value: &Value) -> Result<Ipv4Addr, String> {
+        let address = value.as_str().and_then(|text| text.parse().ok());
+        address.ok_or_else(|| "must be an IPv4 address, such as 192.0.2.10".to_owned())
+    }
+
+    fn schema(&self) -> RefOr<Schema> {
+        string("ipv4", Self::PATTERN).into()
+    }
+}
+
+/// An IPv6 address. The pattern says what none is without.
+#[derive(Clone, Copy)]
+pub(in crate::api) struct Ipv6;
+
+impl Rule for Ipv6 {
+    type Value = Ipv6Addr;
+
+    fn read(&self, value: &Value) -> Result<Ipv6Addr, String> {
+        let address = value.as_str().and_then(|text| text.parse().ok());
+        address.ok_or_else(|| "must be an IPv6 address, such as 2001:db8::10".to_owned())
+    }
+
+    fn schema(&self) -> RefOr<Schema> {
+        string("ipv6", "^[0-9A-Fa-f:.]{2,45}$").into()
     }
 }
 
