@@ -7,6 +7,7 @@
 
 mod backup;
 mod change;
+mod condition;
 mod deliveries;
 mod dialect;
 mod events;
@@ -39,6 +40,7 @@ use crate::error::Error;
 use crate::ids::{Id, Ids};
 
 pub use change::Change;
+pub use condition::Column;
 pub use deliveries::{Attempted, DeliveryRecord, DeliveryState, Failure, WaitingDelivery};
 pub use dialect::Dialect;
 pub use events::StoredEvent;

@@ -1,6 +1,7 @@
 //! `/api/conference_rooms/{id}/participants`.
 
-use std::cmp::Ordering;
+mod named;
+
 use std::sync::Arc;
 
 use axum::Json;
@@ -16,9 +17,9 @@ use super::fields::{DialString, Fields, body, integer, list_of, text};
 use super::openapi::{ListOptions, PARTICIPANTS, ParticipantState, Time, Transport};
 use super::query::{InPath, Items, ListQuery, id};
 use crate::error::Error;
+use crate::filter;
 use crate::ids::Id;
 use crate::rooms::{HIDDEN, ParticipantId, ParticipantView};
-use crate::store::Order;
 
 /// The last tile that any layout has.
 const MAX_POSITION: i64 = 8;
@@ -175,52 +176,26 @@ pub(super) async fn list(
     query: ListQuery,
 ) -> Result<Json<Items<Participant>>, Error> {
     let views = api.rooms.participants(id(&room, "room")?).await?;
-    let listing = query.listing(column)?;
+    let listing = query.listing(&named::FIELDS)?;
     let mut items: Vec<Participant> = views.into_iter().map(Participant::from).collect();
     if let Some(search) = listing.search.map(|search| search.to_lowercase()) {
         items.retain(|p| [&p.display_name, &p.number].iter().any(|text| text.to_lowercase().contains(&search)));
     }
+    if let Some(filter) = &listing.filter {
+        items.retain(|p| filter.holds(&|field| (field.source)(p)));
+    }
     // Without an order they come as they joined; the sort is stable.
     for order in listing.order.iter().rev() {
-        items.sort_by(|a, b| compare(order, a, b));
+        let value = order.field.source;
+        items.sort_by(|a, b| {
+            let ordering = filter::order(value(a), value(b));
+            if order.descending { ordering.reverse() } else { ordering }
+        });
     }
     let count = i64::try_from(items.len()).unwrap_or(i64::MAX);
     let from = usize::try_from(listing.skip).unwrap_or(usize::MAX);
     let top = usize::try_from(listing.top).unwrap_or(0);
     Ok(Json(Items::new(count, items.into_iter().skip(from).take(top).collect())))
-}
-
-fn column(field: &str) -> Option<&'static str> {
-    const FIELDS: [&str; 11] = [
-        "id",
-        "display_name",
-        "muted",
-        "chairman",
-        "position",
-        "number",
-        "joined_at",
-        "transport",
-        "state",
-        "on_hold",
-        "talking",
-    ];
-    FIELDS.into_iter().find(|known| *known == field)
-}
-
-fn compare(order: &Order, a: &Participant, b: &Participant) -> Ordering {
-    let ordering = match order.column {
-        "id" => a.id.cmp(&b.id),
-        "display_name" => a.display_name.cmp(&b.display_name),
-        "muted" => a.muted.cmp(&b.muted),
-        "chairman" => a.chairman.cmp(&b.chairman),
-        "position" => a.position.cmp(&b.position),
-        "number" => a.number.cmp(&b.number),
-        "joined_at" => a.joined_at.cmp(&b.joined_at),
-        "on_hold" => a.on_hold.cmp(&b.on_hold),
-        "talking" => a.talking.cmp(&b.talking),
-        _ => Ordering::Equal,
-    };
-    if order.descending { ordering.reverse() } else { ordering }
 }
 
 /// Get a participant

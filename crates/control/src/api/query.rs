@@ -12,6 +12,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::fields::Named;
 use crate::error::{Error, Violation};
+use crate::filter::{self, Fields, Kind};
 use crate::ids::Id;
 use crate::store::{Listing, Order, Page};
 
@@ -125,12 +126,9 @@ impl ListQuery {
         query
     }
 
-    /// What is listed. `column` gives the column of a field that may be ordered by.
-    pub(super) fn listing(self, column: impl Fn(&str) -> Option<&'static str>) -> Result<Listing, Error> {
+    /// What is listed, by fields that may be named.
+    pub(super) fn listing<S>(self, fields: &Fields<S>) -> Result<Listing<S>, Error> {
         let mut violations = self.violations;
-        if self.filter.is_some() {
-            violations.push(Violation::new("filter", "filter is not offered by this server; use search"));
-        }
         if self.count.as_deref().is_some_and(|c| !matches!(c, "true" | "false")) {
             violations.push(Violation::new("count", "count must be true or false"));
         }
@@ -147,16 +145,25 @@ impl ListQuery {
         if search.as_ref().is_some_and(|search| search.chars().count() > MAX_SEARCH || search.contains('\0')) {
             violations.push(Violation::new("search", format!("search must have at most {MAX_SEARCH} characters")));
         }
-        let order = order(self.orderby.as_deref().unwrap_or(""), column).unwrap_or_else(|message| {
+        let order = order(self.orderby.as_deref().unwrap_or(""), fields).unwrap_or_else(|message| {
             violations.push(Violation::new("orderby", message));
             Vec::new()
         });
-        if violations.is_empty() { Ok(Listing { search, order, skip, top }) } else { Err(Error::Invalid(violations)) }
+        let filter = self.filter.filter(|text| !text.trim().is_empty());
+        let filter = filter.map(|text| filter::parse(&text, fields)).transpose().unwrap_or_else(|refusal| {
+            violations.push(Violation::new("filter", refusal.to_string()));
+            None
+        });
+        if violations.is_empty() {
+            Ok(Listing { filter, search, order, skip, top })
+        } else {
+            Err(Error::Invalid(violations))
+        }
     }
 }
 
 /// `a asc, b desc`.
-fn order(text: &str, column: impl Fn(&str) -> Option<&'static str>) -> Result<Vec<Order>, String> {
+fn order<S>(text: &str, fields: &Fields<S>) -> Result<Vec<Order<S>>, String> {
     if text.trim().is_empty() {
         return Ok(Vec::new());
     }
@@ -172,9 +179,11 @@ fn order(text: &str, column: impl Fn(&str) -> Option<&'static str>) -> Result<Ve
         if words.next().is_some() {
             return Err("orderby parts are separated by commas".to_owned());
         }
-        let shown: String = field.chars().take(64).collect();
-        let column = column(field).ok_or_else(|| format!("the list cannot be ordered by {shown}"))?;
-        Ok(Order { column, descending })
+        let field = fields.find(field).map_err(|why| format!("orderby: {why}"))?;
+        if field.kind == Kind::Object {
+            return Err(format!("orderby: {} is an object; name one of its fields", field.name));
+        }
+        Ok(Order { field, descending })
     };
     let parts: Vec<&str> = text.splitn(MAX_ORDER_PARTS + 1, ',').collect();
     if parts.len() > MAX_ORDER_PARTS {
@@ -186,17 +195,27 @@ fn order(text: &str, column: impl Fn(&str) -> Option<&'static str>) -> Result<Ve
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::{Column, Store};
+
+    const FIELDS: Fields<Column> = Fields { all: Store::ROOM_FIELDS, hidden: &["room_pin"] };
 
     fn listing(pairs: &[(&str, &str)]) -> Result<Listing, Error> {
         let pairs = pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
-        let column = |field: &str| ["id", "subject"].into_iter().find(|c| *c == field);
-        ListQuery::from_pairs(pairs).listing(column)
+        ListQuery::from_pairs(pairs).listing(&FIELDS)
     }
 
     #[test]
     fn options_work_with_and_without_a_dollar() {
-        let plain = listing(&[("search", "x"), ("orderby", "subject desc, id"), ("skip", "5"), ("top", "7")]).unwrap();
+        let plain = listing(&[
+            ("filter", "subject eq 'x'"),
+            ("search", "x"),
+            ("orderby", "subject desc, id"),
+            ("skip", "5"),
+            ("top", "7"),
+        ])
+        .unwrap();
         let dollar = listing(&[
+            ("$filter", "subject eq 'x'"),
             ("$search", "x"),
             ("$orderby", "subject DESC,id ASC"),
             ("$skip", "5"),
@@ -206,9 +225,11 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(plain, dollar);
-        let order = [Order { column: "subject", descending: true }, Order { column: "id", descending: false }];
-        assert_eq!((plain.order.as_slice(), plain.skip, plain.top), (order.as_slice(), 5, 7));
-        assert_eq!(listing(&[("orderby", ""), ("search", "")]).unwrap(), Listing::default());
+        let order = [("subject", true), ("id", false)];
+        let by = |(name, descending)| Order { field: FIELDS.find(name).unwrap(), descending };
+        assert_eq!((plain.order.as_slice(), plain.skip, plain.top), (order.map(by).as_slice(), 5, 7));
+        assert!(plain.filter.is_some());
+        assert_eq!(listing(&[("orderby", ""), ("search", ""), ("filter", " ")]).unwrap(), Listing::default());
     }
 
     #[test]
@@ -221,8 +242,10 @@ mod tests {
             ("top", "101"),
             ("top", "x"),
             ("count", "maybe"),
-            ("filter", "subject eq 'x'"),
+            ("filter", "subject eq 5"),
+            ("filter", "room_pin eq '1234'"),
             ("orderby", "room_pin"),
+            ("orderby", "nothing"),
             ("orderby", "subject sideways"),
             ("orderby", "subject desc desc"),
             ("orderby", "id,"),

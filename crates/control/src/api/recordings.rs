@@ -13,9 +13,13 @@ use super::Api;
 use super::openapi::{ListOptions, RECORDINGS, Time};
 use super::query::{InPath, Items, ListQuery, id};
 use crate::error::Error;
+use crate::filter::Fields;
 use crate::ids::Id;
 use crate::rooms::whole_seconds;
-use crate::store::{Listing, RecordingRecord, RecordingState, Store};
+use crate::store::{Column, Listing, RecordingRecord, RecordingState, Store};
+
+/// What its list may be filtered and ordered by.
+const FIELDS: Fields<Column> = Fields::open(Store::RECORDING_FIELDS);
 
 /// What was recorded of a room, from a start to a stop.
 #[derive(Serialize, ToSchema)]
@@ -88,9 +92,9 @@ pub(super) async fn list(
     query: ListQuery,
 ) -> Result<Json<Items<Recording>>, Error> {
     let room = id(&room, "room")?;
-    let page = api.store.recordings(room, &query.listing(Store::recording_column)?).await?;
+    let page = api.store.recordings(room, &query.listing(&FIELDS)?).await?;
     if page.count == 0 && api.rooms.status(room).is_err() {
-        // The room is gone; has it left nothing, or did only the search find nothing?
+        // The room is gone; has it left nothing, or did only the filter or the search find nothing?
         let any = api.store.recordings(room, &Listing { top: 1, ..Listing::default() }).await?;
         if any.count == 0 {
             return Err(Error::NotFound("room"));

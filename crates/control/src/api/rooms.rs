@@ -18,6 +18,7 @@ use super::openapi::{ListOptions, ROOMS, Time};
 use super::query::{InPath, Items, ListQuery, id};
 use crate::auth::Identity;
 use crate::error::Error;
+use crate::filter::Fields as Named;
 use crate::ids::Id;
 use crate::rooms::{Control, Layout, Mode, OutboundCallerId, RoomRecord, RoomState};
 use crate::store::{Role, Store};
@@ -203,9 +204,9 @@ pub(super) async fn list(
     Extension(who): Extension<Identity>,
     query: ListQuery,
 ) -> Result<Json<Items<Room>>, Error> {
-    // An order by a PIN would tell it digit by digit.
-    let hidden = |field: &str| who.role == Role::Viewer && matches!(field, "admin_pin" | "room_pin");
-    let listing = query.listing(|field| Store::room_column(field).filter(|field| !hidden(field)))?;
+    // A filter or an order by a PIN would tell it digit by digit.
+    let hidden: &[&str] = if who.role == Role::Viewer { &["admin_pin", "room_pin", "token"] } else { &[] };
+    let listing = query.listing(&Named { all: Store::ROOM_FIELDS, hidden })?;
     let page = api.store.rooms(&listing).await?;
     let items = page.items.into_iter().map(|room| Room::new(room, who.role)).collect();
     Ok(Json(Items::new(page.count, items)))

@@ -15,8 +15,12 @@ use super::openapi::{ListOptions, SERVERS, ServerState};
 use super::query::{InPath, Items, ListQuery, id};
 use super::rooms::Made;
 use crate::error::Error;
+use crate::filter::Fields as Named;
 use crate::ids::Id;
-use crate::store::{self, ServerKind, ServerRecord, ServerUpdate, Store};
+use crate::store::{self, Column, ServerKind, ServerRecord, ServerUpdate, Store};
+
+/// What its list may be filtered and ordered by.
+const FIELDS: Named<Column> = Named::open(Store::SERVER_FIELDS);
 
 /// A node that hosts rooms.
 #[derive(Serialize, ToSchema)]
@@ -103,7 +107,7 @@ type ServerList = Items<Server>;
     responses((status = 200, description = "A page of servers.", body = ServerList)),
 )]
 pub(super) async fn list(State(api): State<Arc<Api>>, query: ListQuery) -> Result<Json<Items<Server>>, Error> {
-    let page = api.store.servers(&query.listing(Store::server_column)?).await?;
+    let page = api.store.servers(&query.listing(&FIELDS)?).await?;
     Ok(Json(Items::of(page)))
 }
 

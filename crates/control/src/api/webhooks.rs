@@ -20,8 +20,14 @@ use super::openapi::{DeliveryOptions, EVENTS, ListOptions, Time};
 use super::query::{InPath, Items, ListQuery, id};
 use crate::error::Error;
 use crate::events::{Kind, NewWebhook, Types};
+use crate::filter::Fields as Named;
 use crate::ids::Id;
-use crate::store::{DeliveryRecord, DeliveryState, Store, WebhookRecord, WebhookSource, WebhookUpdate};
+use crate::store::{Column, DeliveryRecord, DeliveryState, Store, WebhookRecord, WebhookSource, WebhookUpdate};
+
+/// What the list of webhooks may be filtered and ordered by.
+const FIELDS: Named<Column> = Named::open(Store::WEBHOOK_FIELDS);
+/// The list of deliveries has an order of its own.
+const NO_FIELDS: Named<Column> = Named::open(&[]);
 
 /// Who is told about events. The secret is shown once, at the creation.
 #[derive(Serialize, ToSchema)]
@@ -202,7 +208,7 @@ type DeliveryList = Items<Delivery>;
     ),
 )]
 pub(super) async fn list(State(api): State<Arc<Api>>, query: ListQuery) -> Result<Json<Items<Webhook>>, Error> {
-    Ok(Json(Items::of(api.store.webhooks(&query.listing(Store::webhook_column)?).await?)))
+    Ok(Json(Items::of(api.store.webhooks(&query.listing(&FIELDS)?).await?)))
 }
 
 /// Create a webhook
@@ -329,7 +335,7 @@ pub(super) async fn deliveries(
     InState(state): InState,
     query: ListQuery,
 ) -> Result<Json<Items<Delivery>>, Error> {
-    let listing = query.listing(|_| None)?;
+    let listing = query.listing(&NO_FIELDS)?;
     if listing.search.is_some() {
         return Err(Error::invalid("search", "search is not offered for deliveries"));
     }

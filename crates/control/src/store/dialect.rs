@@ -42,6 +42,14 @@ impl Dialect {
         }
     }
 
+    /// What stands before and after a column of JSON lists in a SELECT of its elements.
+    pub(super) const fn elements(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Sqlite => ("SELECT value FROM json_each(", ")"),
+            Self::Postgres => ("SELECT jsonb_array_elements_text(CAST(", " AS JSONB))"),
+        }
+    }
+
     /// For a connection that writes.
     pub(super) const fn on_connect(self) -> &'static str {
         match self {

@@ -1,38 +1,41 @@
-//! Pages of a table: order, search, skip and top, as bound parameters. Column names come from the tables' own lists, never
+//! Pages of a table: filter, order, search, skip and top, as bound parameters. Column names come from the tables' own lists, never
 //! from a request.
 
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
 use super::sql::{Sql, Value};
-use super::{Dialect, Store};
+use super::{Column, Dialect, Store, condition};
 use crate::error::Error;
+use crate::filter::{Condition, Field};
 
 /// One part of an order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Order {
-    /// A column, from the table's list.
-    pub column: &'static str,
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Order<S: 'static = Column> {
+    /// From the list's own.
+    pub field: &'static Field<S>,
     /// Greatest first.
     pub descending: bool,
 }
 
-/// Which rows, in which order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listing {
+/// Which rows, in which order; of a table, or of what is in memory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listing<S: 'static = Column> {
+    /// Only rows of which this is true.
+    pub filter: Option<Condition<S>>,
     /// Only rows whose text holds this, in any case.
     pub search: Option<String>,
     /// Ties are broken by id.
-    pub order: Vec<Order>,
+    pub order: Vec<Order<S>>,
     /// Rows left out at the start.
     pub skip: i64,
     /// Rows at most.
     pub top: i64,
 }
 
-impl Default for Listing {
+impl<S> Default for Listing<S> {
     fn default() -> Self {
-        Self { search: None, order: Vec::new(), skip: 0, top: 100 }
+        Self { filter: None, search: None, order: Vec::new(), skip: 0, top: 100 }
     }
 }
 
@@ -68,6 +71,10 @@ impl Table<'_> {
             query.push(" AND ").push(dialect.position()).push("(").push(self.searched).push(", ");
             query.bind(Value::Text(search.to_lowercase())).push(") > 0");
         }
+        if let Some(filter) = &self.listing.filter {
+            query.push(" AND ");
+            condition::push(&mut query, filter, dialect);
+        }
         query
     }
 
@@ -75,7 +82,12 @@ impl Table<'_> {
         let mut query = self.select(self.columns, dialect);
         query.push(" ORDER BY ");
         for order in &self.listing.order {
-            query.push(order.column).push(if order.descending { " DESC, " } else { " ASC, " });
+            query.push(order.field.source.sql(dialect)).push(if order.descending { " DESC" } else { " ASC" });
+            // Null is before everything; of themselves the databases disagree.
+            if order.field.nullable {
+                query.push(if order.descending { " NULLS LAST" } else { " NULLS FIRST" });
+            }
+            query.push(", ");
         }
         query.push("id ASC LIMIT ").bind(Value::Integer(self.listing.top));
         query.push(" OFFSET ").bind(Value::Integer(self.listing.skip));

@@ -6,9 +6,11 @@ use jiff::Timestamp;
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
+use super::condition::{column, nullable};
 use super::listing::{Listing, Page, Table};
-use super::{Change, Store, from_ms, to_ms, unreadable};
+use super::{Change, Column, Store, from_ms, to_ms, unreadable};
 use crate::error::Error;
+use crate::filter::{Field, Kind};
 use crate::ids::Id;
 
 /// What became of a recording.
@@ -177,20 +179,27 @@ impl Store {
         self.list(Table { name: "recordings", columns: "*", searched: "lower(file_name)", only, listing }, read).await
     }
 
-    /// The column that a field of the API is ordered by.
-    pub fn recording_column(field: &str) -> Option<&'static str> {
-        Some(match field {
-            "id" => "id",
-            "answered_at" => "answered_at",
-            "ended_at" => "ended_at",
-            "duration" => "duration_ms",
-            "file_name" => "file_name",
-            "file_size" => "file_size",
-            "read" => "is_read",
-            "state" => "state",
-            _ => return None,
-        })
-    }
+    /// What a filter or an order of recordings may name. A file's URL is its path, without what a signature adds.
+    pub const RECORDING_FIELDS: &[Field<Column>] = &[
+        column("id", Kind::Id),
+        column("answered_at", Kind::Time),
+        nullable("ended_at", Kind::Time),
+        Field::nullable("duration", Kind::Number, Column::same("(duration_ms + 500) / 1000")),
+        column("file_name", Kind::Text),
+        nullable("file_size", Kind::Number),
+        Field::nullable(
+            "file_url",
+            Kind::Text,
+            Column::differing(
+                "('/api/blobs/' || lower(hex(sha256)))",
+                "('/api/blobs/' || encode(sha256, 'hex')) COLLATE \"C\"",
+            ),
+        ),
+        Field::new("read", Kind::Boolean, Column::same("is_read")),
+        column("state", Kind::Text),
+        nullable("reason", Kind::Text),
+        nullable("part_of", Kind::Id),
+    ];
 
     /// One recording of one room.
     ///

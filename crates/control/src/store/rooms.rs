@@ -4,9 +4,11 @@ use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
 use sqlx::{Any, AssertSqlSafe, Row};
 
+use super::condition::{column, nullable};
 use super::listing::{Listing, Page, Table};
-use super::{Change, Store, from_ms, is_taken, now, search_text, to_ms, unreadable};
+use super::{Change, Column, Store, from_ms, is_taken, now, search_text, to_ms, unreadable};
 use crate::error::Error;
+use crate::filter::{Field, Kind};
 use crate::ids::Id;
 use crate::rooms::{Control, Layout, Mode, Policy, RoomRecord, RoomSettings};
 
@@ -148,37 +150,35 @@ impl Store {
         self.list(Table { name: "rooms", columns: "*", searched: "search_text", only: None, listing }, read).await
     }
 
-    /// The column that a field of the API is ordered by.
-    pub fn room_column(field: &str) -> Option<&'static str> {
-        const COLUMNS: [&str; 25] = [
-            "id",
-            "extension_number",
-            "mode",
-            "control",
-            "height",
-            "width",
-            "bitrate",
-            "framerate",
-            "layout",
-            "subject",
-            "language",
-            "capacity",
-            "admin_pin",
-            "room_pin",
-            "enable_recording",
-            "enable_prompt",
-            "timezone",
-            "created_at",
-            "scheduled_start_at",
-            "scheduled_end_at",
-            "numbers",
-            "internal_invitees",
-            "external_invitees",
-            "custom_options",
-            "outbound_caller_ids",
-        ];
-        COLUMNS.into_iter().find(|column| *column == field)
-    }
+    /// What a filter or an order of rooms may name.
+    pub const ROOM_FIELDS: &[Field<Column>] = &[
+        column("id", Kind::Id),
+        column("extension_number", Kind::Text),
+        column("mode", Kind::Text),
+        column("control", Kind::Text),
+        column("height", Kind::Number),
+        column("width", Kind::Number),
+        column("bitrate", Kind::Number),
+        column("framerate", Kind::Number),
+        column("layout", Kind::Text),
+        column("subject", Kind::Text),
+        nullable("language", Kind::Text),
+        column("capacity", Kind::Number),
+        nullable("admin_pin", Kind::Text),
+        nullable("room_pin", Kind::Text),
+        Field::new("has_admin_pin", Kind::Boolean, Column::same("CASE WHEN admin_pin IS NULL THEN 0 ELSE 1 END")),
+        Field::new("has_room_pin", Kind::Boolean, Column::same("CASE WHEN room_pin IS NULL THEN 0 ELSE 1 END")),
+        column("enable_recording", Kind::Boolean),
+        column("enable_prompt", Kind::Boolean),
+        nullable("timezone", Kind::Text),
+        column("created_at", Kind::Time),
+        nullable("scheduled_start_at", Kind::Time),
+        nullable("scheduled_end_at", Kind::Time),
+        nullable("numbers", Kind::Text),
+        nullable("internal_invitees", Kind::List),
+        nullable("external_invitees", Kind::Text),
+        nullable("custom_options", Kind::Text),
+    ];
 
     /// Every room with the epoch of its last activation, for the start.
     ///
@@ -341,7 +341,8 @@ mod tests {
             let page = store.rooms(&listing).await.unwrap();
             (page.count, page.items.into_iter().map(|r| r.settings.extension_number).collect::<Vec<_>>())
         };
-        let order = vec![Order { column: "extension_number", descending: true }];
+        let field = Store::ROOM_FIELDS.iter().find(|field| field.name == "extension_number").unwrap();
+        let order = vec![Order { field, descending: true }];
         assert_eq!(
             extensions(Listing { order, skip: 1, top: 1, ..Listing::default() }).await,
             (3, vec!["902".to_owned()])

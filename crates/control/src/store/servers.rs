@@ -4,10 +4,12 @@ use jiff::Timestamp;
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row};
 
+use super::condition::{column, nullable};
 use super::listing::{Listing, Page, Table};
-use super::{Change, Store, from_ms, now, search_text, to_ms, unreadable};
+use super::{Change, Column, Store, from_ms, now, search_text, to_ms, unreadable};
 use crate::config::ServerConfig;
 use crate::error::Error;
+use crate::filter::{Field, Kind};
 use crate::ids::Id;
 
 /// Who made a server's row.
@@ -171,20 +173,17 @@ impl Store {
         self.list(Table { name: "servers", columns: "*", searched: "search_text", only: None, listing }, read).await
     }
 
-    /// The column that a field of the API is ordered by.
-    pub fn server_column(field: &str) -> Option<&'static str> {
-        Some(match field {
-            "id" => "id",
-            "name" => "name",
-            "enabled" => "enabled",
-            "type" => "kind",
-            "ipv4" => "ipv4",
-            "ipv6" => "ipv6",
-            "max_rooms" => "max_rooms",
-            "max_participants" => "max_participants",
-            _ => return None,
-        })
-    }
+    /// What a filter or an order of servers may name.
+    pub const SERVER_FIELDS: &[Field<Column>] = &[
+        column("id", Kind::Id),
+        column("name", Kind::Text),
+        column("enabled", Kind::Boolean),
+        Field::new("type", Kind::Text, Column::same("kind")),
+        nullable("ipv4", Kind::Text),
+        nullable("ipv6", Kind::Text),
+        column("max_rooms", Kind::Number),
+        column("max_participants", Kind::Number),
+    ];
 
     /// One server.
     ///

@@ -9,6 +9,8 @@ use sqlx::{Any, AssertSqlSafe};
 pub(super) enum Value {
     /// Ids, times, booleans, whole numbers.
     Integer(i64),
+    /// Other numbers.
+    Real(f64),
     /// Text.
     Text(String),
 }
@@ -44,6 +46,7 @@ impl Sql {
         for value in &self.values {
             query = match value {
                 Value::Integer(n) => query.bind(*n),
+                Value::Real(n) => query.bind(*n),
                 Value::Text(text) => query.bind(text.clone()),
             };
         }

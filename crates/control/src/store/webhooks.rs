@@ -6,10 +6,12 @@ use jiff::Timestamp;
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row};
 
+use super::condition::column;
 use super::listing::{Listing, Page, Table};
-use super::{Change, Store, from_ms, now, to_ms, unreadable};
+use super::{Change, Column, Store, from_ms, now, to_ms, unreadable};
 use crate::error::Error;
 use crate::events::{Data, NewEvent, Types};
+use crate::filter::{Field, Kind};
 use crate::ids::Id;
 
 /// Who made a webhook, and may change it.
@@ -234,10 +236,14 @@ impl Store {
         self.list(Table { name: "webhooks", columns: "*", searched: "lower(url)", only: None, listing }, read).await
     }
 
-    /// The column that a field of the API is ordered by.
-    pub fn webhook_column(field: &str) -> Option<&'static str> {
-        ["id", "url", "enabled", "source", "created_at"].into_iter().find(|column| *column == field)
-    }
+    /// What a list of webhooks may be filtered and ordered by.
+    pub const WEBHOOK_FIELDS: &[Field<Column>] = &[
+        column("id", Kind::Id),
+        column("url", Kind::Text),
+        column("enabled", Kind::Boolean),
+        column("source", Kind::Text),
+        column("created_at", Kind::Time),
+    ];
 
     /// Every webhook.
     ///

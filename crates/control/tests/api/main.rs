@@ -7,6 +7,7 @@ mod admission;
 mod auth;
 mod backups;
 mod events;
+mod filters;
 mod gate;
 mod house;
 mod live;

@@ -9,6 +9,7 @@ use utoipa::openapi::{KnownFormat, Ref, RefOr};
 
 use super::{Body, Fields};
 use crate::error::Error;
+use crate::time;
 
 /// Lists without a published limit are bounded all the same.
 pub(in crate::api) const MAX_LIST: usize = 1000;
@@ -183,47 +184,13 @@ impl Rule for Time {
     type Value = Timestamp;
 
     fn read(&self, value: &Value) -> Result<Timestamp, String> {
-        let rule = || "must be a time as RFC 3339 has it, such as 2030-07-21T17:32:28Z".to_owned();
-        let text = value.as_str().filter(|text| is_rfc3339(text.as_bytes())).ok_or_else(rule)?;
-        let time: Timestamp = text.parse().map_err(|_| rule())?;
-        // What the database keeps is what is answered.
-        Timestamp::from_millisecond(time.as_millisecond()).map_err(|_| rule())
+        let rule = || format!("must be a time as RFC 3339 has it, such as {}", time::EXAMPLE);
+        value.as_str().and_then(time::from_rfc3339).ok_or_else(rule)
     }
 
     fn schema(&self) -> RefOr<Schema> {
         let format = Some(SchemaFormat::KnownFormat(KnownFormat::DateTime));
         ObjectBuilder::new().schema_type(Type::String).format(format).pattern(Some(Self::PATTERN)).into()
-    }
-}
-
-/// The shape of RFC 3339 §5.6 `date-time`, as the pattern has it: the parser behind takes more than that.
-fn is_rfc3339(text: &[u8]) -> bool {
-    let Some((head, tail)) = text.split_at_checked(19) else { return false };
-    let fits = |(c, s): (&u8, &u8)| if *s == b'd' { c.is_ascii_digit() } else { c.eq_ignore_ascii_case(s) };
-    let of_a_day = |hour: &[u8], minute: &[u8]| hour <= &b"23"[..] && minute <= &b"59"[..];
-    if !head.iter().zip(b"dddd-dd-ddTdd:dd:dd").all(fits)
-        || !(&b"1000"[..]..=&b"9998"[..]).contains(&&head[..4])
-        || !of_a_day(&head[11..13], &head[14..16])
-        || head[17..19] > b"59"[..]
-    {
-        return false;
-    }
-    let offset = match tail {
-        [b'.', fraction @ ..] => {
-            let digits = fraction.iter().take_while(|c| c.is_ascii_digit()).count();
-            if !(1..=9).contains(&digits) {
-                return false;
-            }
-            fraction.get(digits..).unwrap_or(&[])
-        }
-        tail => tail,
-    };
-    match offset {
-        [b'Z' | b'z'] => true,
-        [b'+' | b'-', offset @ ..] => {
-            offset.len() == 5 && offset.iter().zip(b"dd:dd").all(fits) && of_a_day(&offset[..2], &offset[3..])
-        }
-        _ => false,
     }
 }
 
