@@ -191,7 +191,8 @@ impl Store {
             "file_url",
             Kind::Text,
             Column::differing(
-                "('/api/blobs/' || lower(hex(sha256)))",
+                // hex() makes an empty text of null.
+                "CASE WHEN sha256 IS NOT NULL THEN '/api/blobs/' || lower(hex(sha256)) END",
                 "('/api/blobs/' || encode(sha256, 'hex')) COLLATE \"C\"",
             ),
         ),
