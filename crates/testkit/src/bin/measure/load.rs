@@ -2,7 +2,7 @@
 
 use crate::options::{Figures, Options, median};
 use serde_json::{Value, json};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use testkit::ports;
 use testkit::server::Server;
@@ -44,27 +44,46 @@ pub(crate) fn loadgen(options: &Options) -> Figures {
 }
 
 fn one_run(options: &Options, server: &Server, n: u16, rooms: u16) -> Result<Value, String> {
-    // The generator counts rooms from 0 and writes the number as it is.
-    for room in 0..rooms {
-        server.api().create_room(&format!("90{room}"), u32::from(n).min(200));
+    let secs = options.number("secs", 20.0)?;
+    Load::start(options, server, n, rooms, secs)?.end()
+}
+
+/// A load generator that runs.
+pub(crate) struct Load(Child);
+
+impl Load {
+    /// Makes the rooms 900, 901 … and has `n` people call them.
+    pub(crate) fn start(options: &Options, server: &Server, n: u16, rooms: u16, secs: f64) -> Result<Self, String> {
+        // The generator counts rooms from 0 and writes the number as it is.
+        for room in 0..rooms {
+            server.api().create_room(&format!("90{room}"), u32::from(n).min(200));
+        }
+        let extension = if rooms == 1 { "900" } else { "90%r" };
+        // Four ports for each caller.
+        let media_ports = ports::block(n * 4);
+        let child = Command::new(options.text("loadgen")?)
+            .args(["--sip", &server.sip_address().to_string(), "--ext", extension])
+            .args(["--rooms", &rooms.to_string(), "--n", &n.to_string()])
+            .args(["--codec", options.text("codec")?, "--media", options.text("media")?])
+            .args(["--secs", &secs.to_string(), "--warmup", "6", "--cps", "40"])
+            .args(["--pid", &server.pid().to_string(), "--rtp-base", &media_ports.start().to_string()])
+            .args(["--local-port", &ports::one().to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|e| format!("the load generator does not start: {e}"))?;
+        Ok(Self(child))
     }
-    let extension = if rooms == 1 { "900" } else { "90%r" };
-    // Four ports for each caller.
-    let media_ports = ports::block(n * 4);
-    let out = Command::new(options.text("loadgen")?)
-        .args(["--sip", &server.sip_address().to_string(), "--ext", extension])
-        .args(["--rooms", &rooms.to_string(), "--n", &n.to_string()])
-        .args(["--codec", options.text("codec")?, "--media", options.text("media")?])
-        .args(["--secs", options.text("secs").unwrap_or("20"), "--warmup", "6", "--cps", "40"])
-        .args(["--pid", &server.pid().to_string(), "--rtp-base", &media_ports.start().to_string()])
-        .args(["--local-port", &ports::one().to_string()])
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|e| format!("the load generator does not start: {e}"))?;
-    let text = String::from_utf8_lossy(&out.stdout);
-    let line = text.lines().rev().find(|l| l.starts_with('{'));
-    line.and_then(|l| serde_json::from_str(l).ok())
-        .ok_or_else(|| format!("{}: {text}{}", out.status, String::from_utf8_lossy(&out.stderr)))
+
+    /// What it measured, once it has ended.
+    pub(crate) fn end(self) -> Result<Value, String> {
+        let out = self.0.wait_with_output().map_err(|e| e.to_string())?;
+        let text = String::from_utf8_lossy(&out.stdout);
+        let line = text.lines().rev().find(|l| l.starts_with('{'));
+        line.and_then(|l| serde_json::from_str(l).ok())
+            .ok_or_else(|| format!("{}: {text}{}", out.status, String::from_utf8_lossy(&out.stderr)))
+    }
 }
 
 /// CPU of a server with many rooms and no calls.
@@ -86,7 +105,7 @@ pub(crate) fn idle(options: &Options) -> Figures {
 }
 
 /// User and system time of the process, all threads.
-fn cpu_s(server: &Server) -> Result<f64, String> {
+pub(crate) fn cpu_s(server: &Server) -> Result<f64, String> {
     let stat = proc_file(server, "stat")?;
     // The name in parentheses may hold spaces; utime and stime are fields 14 and 15.
     let after = stat.rsplit_once(')').map_or("", |(_, rest)| rest);

@@ -2,6 +2,7 @@
 //! network, call setup, packet pacing, CPU and memory. Each command starts its own server, prints one line of JSON for
 //! each figure, and ends. `scripts/measure` runs them all and makes the table.
 
+mod api;
 mod calls;
 mod delay;
 mod load;
@@ -22,6 +23,8 @@ const USAGE: &str = "measure COMMAND --binary FILE [options]
   pacing   [--legs 8] [--secs 20]                      packets a second and the longest gap
   crash    [--times 5]                                 what a recording loses to kill -9
   load     --loadgen FILE --media FILE --codec pcmu|opus --rooms R --n N [--talkers T] [--runs 3] [--secs 20]
+  api      --loadgen FILE --media FILE --codec pcmu [--rooms 1000] [--n 200] [--clients 4] [--secs 15]
+                                                       lists of the API beside rooms full of people
   idle     [--rooms 10000] [--secs 20]                 CPU of rooms that nobody is in
 --workers N gives the server so many media threads (default: one for each core)";
 
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         "pacing" => calls::pacing(&options),
         "crash" => calls::crash(&options),
         "load" => load::loadgen(&options),
+        "api" => api::lists(&options),
         "idle" => load::idle(&options),
         _ => Err(USAGE.to_owned()),
     });
