@@ -1,5 +1,6 @@
 //! `/api/conference_rooms`: rooms on the wire, and the actions on them. Field rules are in `rooms/rules.rs`.
 
+mod rendered;
 mod rules;
 
 use std::sync::Arc;
@@ -22,6 +23,8 @@ use crate::filter::Fields as Named;
 use crate::ids::Id;
 use crate::rooms::{Control, Layout, Mode, OutboundCallerId, RoomRecord, RoomState};
 use crate::store::{Role, Store};
+
+pub(super) use rendered::RenderedRooms;
 use rules::{CallerId, RoomChanges, RoomCreation};
 
 /// A room, as listed.
@@ -203,13 +206,13 @@ pub(super) async fn list(
     State(api): State<Arc<Api>>,
     Extension(who): Extension<Identity>,
     query: ListQuery,
-) -> Result<Json<Items<Room>>, Error> {
+) -> Result<impl IntoResponse, Error> {
     // A filter or an order by a PIN would tell it digit by digit.
     let hidden: &[&str] = if who.role == Role::Viewer { &["admin_pin", "room_pin", "token"] } else { &[] };
     let listing = query.listing(&Named { all: Store::ROOM_FIELDS, hidden })?;
-    let page = api.store.rooms(&listing).await?;
-    let items = page.items.into_iter().map(|room| Room::new(room, who.role)).collect();
-    Ok(Json(Items::new(page.count, items)))
+    let page = api.store.room_revisions(&listing).await?;
+    let body = api.rendered.list(&api.store, &page, who.role).await?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], body))
 }
 
 /// Create a conference room

@@ -48,6 +48,9 @@ pub struct Page<T> {
     pub items: Vec<T>,
 }
 
+/// The column that says how many rows match.
+const MATCHING: &str = "matching_rows";
+
 /// A table as it is listed.
 pub(super) struct Table<'a> {
     pub(super) name: &'static str,
@@ -61,9 +64,9 @@ pub(super) struct Table<'a> {
 }
 
 impl Table<'_> {
-    fn select(&self, what: &'static str, dialect: Dialect) -> Sql {
-        let mut query = Sql::new("SELECT ");
-        query.push(what).push(" FROM ").push(self.name).push(" WHERE 1 = 1");
+    /// The rows that match, as ` FROM …`.
+    fn matching(&self, query: &mut Sql, dialect: Dialect) {
+        query.push(" FROM ").push(self.name).push(" WHERE 1 = 1");
         if let Some((column, value)) = self.only {
             query.push(" AND ").push(column).push(" = ").bind(Value::Integer(value));
         }
@@ -73,13 +76,23 @@ impl Table<'_> {
         }
         if let Some(filter) = &self.listing.filter {
             query.push(" AND ");
-            condition::push(&mut query, filter, dialect);
+            condition::push(query, filter, dialect);
         }
+    }
+
+    fn count(&self, dialect: Dialect) -> Sql {
+        let mut query = Sql::new("SELECT count(*)");
+        self.matching(&mut query, dialect);
         query
     }
 
     fn page(&self, dialect: Dialect) -> Sql {
-        let mut query = self.select(self.columns, dialect);
+        // One statement sees one moment, on both databases; and it is one way to the database and back, not four.
+        let mut query = Sql::new("SELECT ");
+        query.push(self.columns).push(", (SELECT count(*)");
+        self.matching(&mut query, dialect);
+        query.push(") AS ").push(MATCHING);
+        self.matching(&mut query, dialect);
         query.push(" ORDER BY ");
         for order in &self.listing.order {
             query.push(order.field.source.sql(dialect)).push(if order.descending { " DESC" } else { " ASC" });
@@ -102,10 +115,15 @@ impl Store {
         table: Table<'_>,
         read: fn(&AnyRow) -> Result<T, sqlx::Error>,
     ) -> Result<Page<T>, Error> {
-        let mut moment = self.read.begin().await?;
-        let count: i64 = table.select("count(*)", self.dialect).query().fetch_one(&mut *moment).await?.try_get(0)?;
-        let rows = table.page(self.dialect).query().fetch_all(&mut *moment).await?;
-        moment.commit().await?;
+        let rows = table.page(self.dialect).query().fetch_all(&self.read).await?;
+        let count = match rows.first() {
+            Some(row) => row.try_get(MATCHING)?,
+            // Past the last page no row says it.
+            None if table.listing.skip > 0 => {
+                table.count(self.dialect).query().fetch_one(&self.read).await?.try_get(0)?
+            }
+            None => 0,
+        };
         Ok(Page { count, items: rows.iter().map(read).collect::<Result<_, _>>()? })
     }
 }

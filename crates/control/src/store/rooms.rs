@@ -6,6 +6,7 @@ use sqlx::{Any, AssertSqlSafe, Row};
 
 use super::condition::{column, nullable};
 use super::listing::{Listing, Page, Table};
+use super::sql::{Sql, Value};
 use super::{Change, Column, Store, from_ms, is_taken, now, search_text, to_ms, unreadable};
 use crate::error::Error;
 use crate::filter::{Field, Kind};
@@ -142,12 +143,42 @@ impl Store {
         Ok(read(&row.ok_or(Error::NotFound("room"))?)?)
     }
 
+    /// A page of rooms, by their ids and revisions: whoever knows a revision knows the room.
+    ///
+    /// # Errors
+    /// `Busy` when the database is not there.
+    pub async fn room_revisions(&self, listing: &Listing) -> Result<Page<(Id, i64)>, Error> {
+        let table = Table { name: "rooms", columns: "id, revision", searched: "search_text", only: None, listing };
+        self.list(table, |row| Ok((Id::from_raw(row.try_get("id")?), row.try_get("revision")?))).await
+    }
+
+    /// These rooms with their revisions, in no order; those that are gone are passed over.
+    ///
+    /// # Errors
+    /// `Busy` when the database is not there.
+    pub async fn rooms_of(&self, ids: &[Id]) -> Result<Vec<(RoomRecord, i64)>, Error> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut query = Sql::new("SELECT * FROM rooms WHERE id IN (");
+        for (at, id) in ids.iter().enumerate() {
+            query.push(if at == 0 { "" } else { ", " }).bind(Value::Integer(id.raw()));
+        }
+        let rows = query.push(")").query().fetch_all(&self.read).await?;
+        Ok(rows.iter().map(|row| Ok((read(row)?, row.try_get("revision")?))).collect::<Result<_, sqlx::Error>>()?)
+    }
+
     /// A page of rooms.
     ///
     /// # Errors
     /// `Busy` when the database is not there.
-    pub async fn rooms(&self, listing: &Listing) -> Result<Page<RoomRecord>, Error> {
-        self.list(Table { name: "rooms", columns: "*", searched: "search_text", only: None, listing }, read).await
+    #[cfg(test)]
+    pub(crate) async fn rooms(&self, listing: &Listing) -> Result<Page<RoomRecord>, Error> {
+        let page = self.room_revisions(listing).await?;
+        let ids: Vec<Id> = page.items.iter().map(|(id, _)| *id).collect();
+        let mut rooms: Vec<RoomRecord> = self.rooms_of(&ids).await?.into_iter().map(|(room, _)| room).collect();
+        rooms.sort_by_key(|room| ids.iter().position(|id| *id == room.id));
+        Ok(Page { count: page.count, items: rooms })
     }
 
     /// What a filter or an order of rooms may name.

@@ -168,3 +168,33 @@ async fn what_was_answered_survives_a_crash() {
         house.act(&format!("{ROOMS}/MQ==/{action}")).await.refused(404, "NOT_FOUND");
     }
 }
+
+#[tokio::test]
+async fn list_shows_each_change_at_once_and_to_each_role_its_own() {
+    let house = House::open().await;
+    let room = house.room("900", &json!({"room_pin": "0042"})).await;
+    house.room("901", &json!({})).await;
+    let list = async |role: &str| {
+        house
+            .fetch_as(role, "/api/conference_rooms?filter=id ne null&top=1".replace(' ', "%20").as_str())
+            .await
+            .expect(200)
+            .json()
+    };
+    for subject in ["A room", "Another", "Ünï \"x\""] {
+        house.post(&room, &json!({"subject": subject})).await.expect(200);
+        for _ in 0..2 {
+            let (full, bare) = (list("operator").await, list("viewer").await);
+            assert_eq!((&full["count"], &full["items"][0]["subject"]), (&json!(2), &json!(subject)));
+            assert_eq!(full["items"][0]["room_pin"], "0042");
+            assert_eq!(
+                (&bare["items"][0]["room_pin"], &bare["items"][0]["has_room_pin"]),
+                (&json!(null), &json!(true))
+            );
+        }
+    }
+    let past = house.get("/api/conference_rooms?skip=5").await.expect(200).json();
+    assert_eq!(past, json!({"count": 2, "items": []}));
+    house.act(&format!("{room}/destroy")).await.expect(204);
+    assert_eq!(list("operator").await["items"][0]["extension_number"], "901");
+}
