@@ -104,14 +104,15 @@ impl Streams {
                     _ = look.tick() => {}
                 }
             }
+            // Before the look: what is kept during it may not be in its answer.
+            let told = *tail.borrow_and_update();
             match self.0.store.events_after(published, None, PAGE).await {
                 Ok(events) => {
                     let Some(last) = events.last().map(|event| event.cursor) else {
-                        // What the tail tells of is forgotten already; what follows is not.
-                        let tail = *tail.borrow();
+                        // What the tail told of is forgotten already; what follows is not.
                         self.0.published.send_if_modified(|published| {
-                            let grows = tail > *published;
-                            *published = tail.max(*published);
+                            let grows = told > *published;
+                            *published = told.max(*published);
                             grows
                         });
                         continue;
