@@ -4,7 +4,7 @@
 use crate::support::setup;
 use serde_json::json;
 use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 use testkit::server::Server;
 use testkit::wait;
@@ -13,9 +13,8 @@ const ROOMS: &str = "/api/conference_rooms";
 const PASSWORD: &str = "correct horse battery";
 
 fn user(server: &Server, arguments: &[&str]) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_conclave"));
-    command.arg("user").args(arguments).arg("--data-dir").arg(server.data_dir()).stdin(Stdio::piped());
-    let mut child = command.spawn().unwrap();
+    let mut command = server.command(&[&["user"], arguments].concat());
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
     // `remove` takes no input, and may have ended.
     let _ = writeln!(child.stdin.take().unwrap(), "{PASSWORD}");
     assert!(child.wait().unwrap().success(), "{arguments:?}");

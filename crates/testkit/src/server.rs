@@ -2,7 +2,7 @@
 //! its own process id when dropped, and never otherwise.
 
 use crate::api::Api;
-use crate::ports;
+use crate::{ports, postgres};
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -15,6 +15,8 @@ use std::time::Duration;
 const READY: Duration = Duration::from_secs(30);
 /// Lines of the log that a failed test prints.
 const LOG_LINES: usize = 120;
+/// The setting that names the database.
+const DATABASE: &str = "CONCLAVE__DATABASE__URL";
 
 static UNIQUE: AtomicU64 = AtomicU64::new(0);
 
@@ -114,12 +116,23 @@ impl Setup {
         self
     }
 
-    /// Starts it and waits until it is ready.
+    /// On this database, whatever the tests are to run on; empty: SQLite in the data directory.
+    #[must_use]
+    pub fn database(self, url: &str) -> Self {
+        self.env(DATABASE, url)
+    }
+
+    /// Starts it and waits until it is ready. Where the tests are to run on PostgreSQL ([`postgres::test_server`]), it gets
+    /// an empty database there, unless it has one.
     ///
     /// # Panics
     /// With its log when it does not become ready.
     pub fn start(self) -> Server {
-        Server::start(self)
+        let is_settled = self.env.iter().any(|(key, _)| key == DATABASE);
+        match postgres::test_server().filter(|_| !is_settled) {
+            Some(server) => Server::start(self.database(&postgres::fresh_database(&server))),
+            None => Server::start(self),
+        }
     }
 }
 
@@ -220,14 +233,20 @@ impl Server {
         self.signal("HUP");
     }
 
-    /// Runs a command of the binary on its data directory; gives what it printed.
+    /// A command of the binary beside it: on its data directory and its database.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.setup.binary);
+        command.args(args).arg("--data-dir").arg(self.data_dir());
+        command.envs(self.setup.env.iter().map(|(k, v)| (k, v)));
+        command
+    }
+
+    /// Runs such a command; gives what it printed.
     ///
     /// # Panics
     /// When the command fails.
     pub fn run(&self, args: &[&str]) -> String {
-        let mut command = Command::new(&self.setup.binary);
-        command.args(args).arg("--data-dir").arg(self.data_dir()).stdin(Stdio::null());
-        let out = command.output().expect("the binary starts");
+        let out = self.command(args).stdin(Stdio::null()).output().expect("the binary starts");
         let text = String::from_utf8_lossy(&out.stdout).into_owned();
         assert!(out.status.success(), "{args:?}: {text}{}", String::from_utf8_lossy(&out.stderr));
         text
