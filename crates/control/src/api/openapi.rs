@@ -13,7 +13,7 @@ use std::sync::LazyLock;
 
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use utoipa::OpenApi;
 
@@ -119,6 +119,7 @@ pub fn file() -> String {
 /// The whole description.
 fn whole() -> Value {
     let mut whole = serde_json::to_value(Conclave::openapi()).expect("BUG: strings and numbers are always JSON");
+    relations(&mut whole);
     parameters::complete(&mut whole);
     announcements::complete(&mut whole);
     refusals::complete(&mut whole);
@@ -127,6 +128,13 @@ fn whole() -> Value {
         unwrap(&mut whole[part]);
     }
     whole
+}
+
+/// Rules between fields, as `body!` has only those of single ones. Not by `anyOf`, of which generated clients make types
+/// that have to be told apart.
+fn relations(whole: &mut Value) {
+    let no_address = json!({"properties": {"ipv4": {"type": "null"}, "ipv6": {"type": "null"}}});
+    whole["components"]["schemas"]["ServerCreation"]["not"] = no_address;
 }
 
 /// Doc comments break lines where the source does.
