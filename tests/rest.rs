@@ -154,8 +154,8 @@ fn room_list_searches_orders_and_pages() {
     assert_eq!(listed("orderby=extension_number%20desc&top=2"), (4, vec!["904".into(), "903".into()]));
     assert_eq!(listed("$orderby=extension_number&$skip=3"), (4, vec!["904".into()]));
     assert_eq!(listed("search=ALPHA&orderby=subject"), (2, vec!["901".into(), "903".into()]));
-    // Filters are not offered yet: never ignored, as that would list what was filtered out.
-    for bad in ["top=0", "top=101", "skip=-1", "filter=subject%20eq%20'alpha'", "$filter=1", "orderby=nothing"] {
+    assert_eq!(listed("filter=subject%20eq%20'alpha'"), (1, vec!["901".into()]));
+    for bad in ["top=0", "top=101", "skip=-1", "filter=colour%20eq%20'red'", "$filter=1", "orderby=nothing"] {
         api.get(&format!("{ROOMS}?{bad}")).refused(400, "VALIDATE_FAILED");
     }
 }
