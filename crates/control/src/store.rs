@@ -13,6 +13,7 @@ mod dialect;
 mod events;
 mod installation;
 mod listing;
+mod migrations;
 mod notes;
 mod pins;
 mod recordings;
@@ -32,7 +33,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 use sqlx::AnyPool;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::migrate::Migrator;
 use url::Url;
 
 use crate::config::DatabaseConfig;
@@ -52,9 +52,6 @@ pub use servers::{ServerKind, ServerRecord, ServerUpdate};
 pub use tokens::{Session, Spent, TokenKind, TokenRecord};
 pub use users::{Role, Source, UserRecord};
 pub use webhooks::{WebhookRecord, WebhookSource, WebhookUpdate};
-
-static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
-static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
 /// How long a caller waits for a connection before it is told to come again.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -100,11 +97,7 @@ impl Store {
             )
         };
         let write = pool(1, dialect.on_connect()).connect_with(options.clone()).await.map_err(|e| broken(&e))?;
-        let migrations = match dialect {
-            Dialect::Sqlite => &SQLITE_MIGRATIONS,
-            Dialect::Postgres => &POSTGRES_MIGRATIONS,
-        };
-        migrations.run(&write).await.map_err(|e| broken(&e))?;
+        migrations::run(dialect, &write).await.map_err(|e| broken(&e))?;
         let read = pool(READERS, dialect.on_connect_to_read()).connect_with(options).await.map_err(|e| broken(&e))?;
         let last: Option<i64> = sqlx::query_scalar(
             "SELECT max(id) FROM (SELECT max(id) AS id FROM servers UNION ALL SELECT max(id) FROM rooms \

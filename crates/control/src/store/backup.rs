@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::events::{Data, Kind, NewEvent};
 
 /// Every table, each behind those that it refers to. Migrations bring their own.
-const TABLES: &[&str] = &[
+pub(super) const TABLES: &[&str] = &[
     "installation",
     "servers",
     "rooms",

@@ -26,6 +26,14 @@ impl Place {
         Self { dir, config }
     }
 
+    /// Which one it is.
+    pub(crate) fn dialect(&self) -> Dialect {
+        match &self.config {
+            DatabaseConfig::Sqlite(_) => Dialect::Sqlite,
+            DatabaseConfig::Postgres(_) => Dialect::Postgres,
+        }
+    }
+
     pub(crate) async fn open(&self) -> Store {
         Store::open(&self.config).await.unwrap()
     }
