@@ -16,6 +16,7 @@ mod listing;
 mod migrations;
 mod notes;
 mod pins;
+mod presence;
 mod recordings;
 mod rooms;
 mod servers;
@@ -31,8 +32,9 @@ use std::sync::Once;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sqlx::AnyPool;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::pool::PoolConnection;
+use sqlx::{Any, AnyPool, Transaction};
 use url::Url;
 
 use crate::config::DatabaseConfig;
@@ -46,6 +48,7 @@ pub use dialect::Dialect;
 pub use events::StoredEvent;
 pub use listing::{Listing, Order, Page};
 pub use notes::CommandNote;
+use presence::Presence;
 pub use recordings::{NewRecording, RecordingEnd, RecordingRecord, RecordingState};
 pub use rooms::Holding;
 pub use servers::{ServerKind, ServerRecord, ServerUpdate};
@@ -65,6 +68,7 @@ pub struct Store {
     /// which changes are made is the order in which others see them, on both databases.
     write: AnyPool,
     read: AnyPool,
+    presence: Presence,
     dialect: Dialect,
     ids: Ids,
 }
@@ -98,6 +102,10 @@ impl Store {
         };
         let write = pool(1, dialect.on_connect()).connect_with(options.clone()).await.map_err(|e| broken(&e))?;
         migrations::run(dialect, &write).await.map_err(|e| broken(&e))?;
+        let presence = match dialect {
+            Dialect::Sqlite => Presence::always(),
+            Dialect::Postgres => Presence::of(options.clone()),
+        };
         let read = pool(READERS, dialect.on_connect_to_read()).connect_with(options).await.map_err(|e| broken(&e))?;
         let last: Option<i64> = sqlx::query_scalar(
             "SELECT max(id) FROM (SELECT max(id) AS id FROM servers UNION ALL SELECT max(id) FROM rooms \
@@ -108,7 +116,7 @@ impl Store {
         .fetch_one(&read)
         .await
         .map_err(|e| broken(&e))?;
-        Ok(Self { write, read, dialect, ids: Ids::after(last.map(Id::from_raw)) })
+        Ok(Self { write, read, presence, dialect, ids: Ids::after(last.map(Id::from_raw)) })
     }
 
     /// Makes ids that no row has.
@@ -116,12 +124,22 @@ impl Store {
         &self.ids
     }
 
+    /// A connection that reads.
+    async fn reader(&self) -> Result<PoolConnection<Any>, Error> {
+        self.presence.wait_for(self.read.acquire()).await
+    }
+
+    /// A transaction that reads everything as of one moment.
+    async fn moment(&self) -> Result<Transaction<'static, Any>, Error> {
+        self.presence.wait_for(self.read.begin_with(self.dialect.begin_snapshot())).await
+    }
+
     /// One trivial read: is the database there?
     ///
     /// # Errors
     /// `Busy` when it is not.
     pub async fn ping(&self) -> Result<(), Error> {
-        let _: i64 = sqlx::query_scalar("SELECT CAST(1 AS BIGINT)").fetch_one(&self.read).await?;
+        let _: i64 = sqlx::query_scalar("SELECT CAST(1 AS BIGINT)").fetch_one(&mut *self.reader().await?).await?;
         Ok(())
     }
 

@@ -59,7 +59,7 @@ impl Store {
             // What a backup that was cut off left behind.
             remove(&unfinished)?;
             let target = Self::open(&DatabaseConfig::Sqlite(unfinished.clone())).await?;
-            let mut moment = self.read.begin_with(self.dialect.begin_snapshot()).await?;
+            let mut moment = self.moment().await?;
             let mut change = target.change().await?;
             let mut rows = 0;
             for table in TABLES {
@@ -107,7 +107,7 @@ impl Store {
     async fn take_from(&self, source: &Self) -> Result<u64, Error> {
         let internal = "SELECT id FROM servers WHERE kind = 'INTERNAL'";
         let mut change = self.change().await?;
-        let mut moment = source.read.begin_with(source.dialect.begin_snapshot()).await?;
+        let mut moment = source.moment().await?;
         let own: Option<i64> = sqlx::query_scalar(internal).fetch_optional(change.db()).await?;
         let theirs: Option<i64> = sqlx::query_scalar(internal).fetch_optional(&mut *moment).await?;
         for table in TABLES.iter().rev().filter(|table| **table != "event_sequences") {
@@ -152,7 +152,7 @@ impl Store {
     pub async fn generation(&self) -> Result<Option<Vec<u8>>, Error> {
         let row = sqlx::query("SELECT value FROM installation WHERE name = $1")
             .bind(GENERATION)
-            .fetch_optional(&self.read)
+            .fetch_optional(&mut *self.reader().await?)
             .await?;
         Ok(row.map(|row| row.try_get("value")).transpose()?)
     }

@@ -21,7 +21,7 @@ impl Store {
     /// # Errors
     /// `Busy` when the database cannot be written now.
     pub async fn change(&self) -> Result<Change, Error> {
-        let transaction = self.write.begin_with(self.dialect.begin()).await?;
+        let transaction = self.presence.wait_for(self.write.begin_with(self.dialect.begin())).await?;
         Ok(Change { transaction, dialect: self.dialect, ids: self.ids.clone() })
     }
 }

@@ -221,7 +221,7 @@ impl Store {
         .bind(cursor)
         .bind(webhook.raw())
         .bind(top)
-        .fetch_all(&self.read)
+        .fetch_all(&mut *self.reader().await?)
         .await?;
         Ok(rows.iter().map(read_waiting).collect::<Result<_, _>>()?)
     }
@@ -236,7 +236,7 @@ impl Store {
         )
         .bind(webhook.raw())
         .bind(top)
-        .fetch_all(&self.read)
+        .fetch_all(&mut *self.reader().await?)
         .await?;
         Ok(rows.iter().map(read_waiting).collect::<Result<_, _>>()?)
     }
@@ -253,7 +253,7 @@ impl Store {
         top: i64,
     ) -> Result<Page<DeliveryRecord>, Error> {
         let state = state.map(DeliveryState::as_str);
-        let mut moment = self.read.begin().await?;
+        let mut moment = self.moment().await?;
         let count =
             sqlx::query_scalar("SELECT count(*) FROM deliveries WHERE webhook_id = $1 AND state = coalesce($2, state)")
                 .bind(webhook.raw())
@@ -281,7 +281,7 @@ impl Store {
     /// `Busy` when the database is not there.
     pub async fn dead_deliveries(&self) -> Result<i64, Error> {
         let count = sqlx::query_scalar("SELECT count(*) FROM deliveries WHERE state = 'DEAD'");
-        Ok(count.fetch_one(&self.read).await?)
+        Ok(count.fetch_one(&mut *self.reader().await?).await?)
     }
 }
 

@@ -154,7 +154,7 @@ impl Store {
                 sqlx::query("SELECT * FROM events WHERE cursor > $1 ORDER BY cursor LIMIT $2")
                     .bind(cursor)
                     .bind(top)
-                    .fetch_all(&self.read)
+                    .fetch_all(&mut *self.reader().await?)
                     .await?
             }
             Some(room) => {
@@ -162,7 +162,7 @@ impl Store {
                     .bind(room.raw())
                     .bind(cursor)
                     .bind(top)
-                    .fetch_all(&self.read)
+                    .fetch_all(&mut *self.reader().await?)
                     .await?
             }
         };
@@ -174,7 +174,10 @@ impl Store {
     /// # Errors
     /// `Busy` when the database is not there.
     pub async fn event(&self, cursor: i64) -> Result<Option<StoredEvent>, Error> {
-        let row = sqlx::query("SELECT * FROM events WHERE cursor = $1").bind(cursor).fetch_optional(&self.read).await?;
+        let row = sqlx::query("SELECT * FROM events WHERE cursor = $1")
+            .bind(cursor)
+            .fetch_optional(&mut *self.reader().await?)
+            .await?;
         Ok(row.as_ref().map(read).transpose()?)
     }
 
@@ -184,7 +187,7 @@ impl Store {
     /// `Busy` when the database is not there.
     pub async fn event_cursors(&self) -> Result<(i64, i64), Error> {
         let row = sqlx::query("SELECT coalesce(min(cursor), 0) AS first, coalesce(max(cursor), 0) AS last FROM events")
-            .fetch_one(&self.read)
+            .fetch_one(&mut *self.reader().await?)
             .await?;
         Ok((row.try_get("first")?, row.try_get("last")?))
     }

@@ -115,12 +115,13 @@ impl Store {
         table: Table<'_>,
         read: fn(&AnyRow) -> Result<T, sqlx::Error>,
     ) -> Result<Page<T>, Error> {
-        let rows = table.page(self.dialect).query().fetch_all(&self.read).await?;
+        let mut reader = self.reader().await?;
+        let rows = table.page(self.dialect).query().fetch_all(&mut *reader).await?;
         let count = match rows.first() {
             Some(row) => row.try_get(MATCHING)?,
             // Past the last page no row says it.
             None if table.listing.skip > 0 => {
-                table.count(self.dialect).query().fetch_one(&self.read).await?.try_get(0)?
+                table.count(self.dialect).query().fetch_one(&mut *reader).await?.try_get(0)?
             }
             None => 0,
         };

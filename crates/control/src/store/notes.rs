@@ -47,7 +47,8 @@ impl Store {
     /// `Busy` when the database is not there.
     pub async fn take_command_notes(&self) -> Result<Vec<CommandNote>, Error> {
         // There are hardly ever any, and only a look is no write.
-        let any = sqlx::query("SELECT id FROM command_notes LIMIT 1").fetch_optional(&self.read).await?;
+        let any =
+            sqlx::query("SELECT id FROM command_notes LIMIT 1").fetch_optional(&mut *self.reader().await?).await?;
         if any.is_none() {
             return Ok(Vec::new());
         }

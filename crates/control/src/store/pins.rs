@@ -35,7 +35,9 @@ impl Store {
     /// # Errors
     /// `Busy` when the database is not there.
     pub async fn all_pins(&self) -> Result<Vec<(Id, String, i8)>, Error> {
-        let rows = sqlx::query("SELECT room_id, number, position FROM room_pins").fetch_all(&self.read).await?;
+        let rows = sqlx::query("SELECT room_id, number, position FROM room_pins")
+            .fetch_all(&mut *self.reader().await?)
+            .await?;
         let read = |row: &sqlx::any::AnyRow| {
             let position: i64 = row.try_get("position")?;
             let position = i8::try_from(position).map_err(|_| unreadable("position"))?;

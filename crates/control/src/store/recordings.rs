@@ -210,7 +210,7 @@ impl Store {
         let row = sqlx::query("SELECT * FROM recordings WHERE id = $1 AND room_id = $2")
             .bind(id.raw())
             .bind(room.raw())
-            .fetch_optional(&self.read)
+            .fetch_optional(&mut *self.reader().await?)
             .await?;
         Ok(read(&row.ok_or(Error::NotFound("recording"))?)?)
     }
@@ -220,8 +220,10 @@ impl Store {
     /// # Errors
     /// `NotFound`.
     pub async fn any_recording(&self, id: Id) -> Result<RecordingRecord, Error> {
-        let row =
-            sqlx::query("SELECT * FROM recordings WHERE id = $1").bind(id.raw()).fetch_optional(&self.read).await?;
+        let row = sqlx::query("SELECT * FROM recordings WHERE id = $1")
+            .bind(id.raw())
+            .fetch_optional(&mut *self.reader().await?)
+            .await?;
         Ok(read(&row.ok_or(Error::NotFound("recording"))?)?)
     }
 
@@ -232,7 +234,7 @@ impl Store {
     pub async fn recording_by_digest(&self, sha256: &[u8; 32]) -> Result<RecordingRecord, Error> {
         let row = sqlx::query("SELECT * FROM recordings WHERE sha256 = $1 ORDER BY id LIMIT 1")
             .bind(sha256.as_slice())
-            .fetch_optional(&self.read)
+            .fetch_optional(&mut *self.reader().await?)
             .await?;
         Ok(read(&row.ok_or(Error::NotFound("file"))?)?)
     }
@@ -242,8 +244,9 @@ impl Store {
     /// # Errors
     /// `Busy` when the database is not there.
     pub async fn open_recordings(&self) -> Result<Vec<RecordingRecord>, Error> {
-        let rows =
-            sqlx::query("SELECT * FROM recordings WHERE state = 'RECORDING' ORDER BY id").fetch_all(&self.read).await?;
+        let rows = sqlx::query("SELECT * FROM recordings WHERE state = 'RECORDING' ORDER BY id")
+            .fetch_all(&mut *self.reader().await?)
+            .await?;
         Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
     }
 
@@ -256,7 +259,7 @@ impl Store {
             sqlx::query("SELECT * FROM recordings WHERE state <> 'RECORDING' AND ended_at < $1 ORDER BY id LIMIT $2")
                 .bind(to_ms(limit))
                 .bind(top)
-                .fetch_all(&self.read)
+                .fetch_all(&mut *self.reader().await?)
                 .await?;
         Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
     }
@@ -268,7 +271,7 @@ impl Store {
     pub async fn ended_recordings_of(&self, room: Id) -> Result<Vec<RecordingRecord>, Error> {
         let rows = sqlx::query("SELECT * FROM recordings WHERE room_id = $1 AND state <> 'RECORDING'")
             .bind(room.raw())
-            .fetch_all(&self.read)
+            .fetch_all(&mut *self.reader().await?)
             .await?;
         Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
     }

@@ -139,7 +139,10 @@ impl Store {
     /// # Errors
     /// `NotFound`.
     pub async fn room(&self, id: Id) -> Result<RoomRecord, Error> {
-        let row = sqlx::query("SELECT * FROM rooms WHERE id = $1").bind(id.raw()).fetch_optional(&self.read).await?;
+        let row = sqlx::query("SELECT * FROM rooms WHERE id = $1")
+            .bind(id.raw())
+            .fetch_optional(&mut *self.reader().await?)
+            .await?;
         Ok(read(&row.ok_or(Error::NotFound("room"))?)?)
     }
 
@@ -164,7 +167,7 @@ impl Store {
         for (at, id) in ids.iter().enumerate() {
             query.push(if at == 0 { "" } else { ", " }).bind(Value::Integer(id.raw()));
         }
-        let rows = query.push(")").query().fetch_all(&self.read).await?;
+        let rows = query.push(")").query().fetch_all(&mut *self.reader().await?).await?;
         Ok(rows.iter().map(|row| Ok((read(row)?, row.try_get("revision")?))).collect::<Result<_, sqlx::Error>>()?)
     }
 
@@ -220,7 +223,7 @@ impl Store {
             "SELECT rooms.*, coalesce(room_ownership.epoch, 0) AS epoch FROM rooms \
              LEFT JOIN room_ownership ON room_ownership.room_id = rooms.id",
         )
-        .fetch_all(&self.read)
+        .fetch_all(&mut *self.reader().await?)
         .await?;
         Ok(rows.iter().map(|row| Ok((read(row)?, row.try_get("epoch")?))).collect::<Result<_, sqlx::Error>>()?)
     }

@@ -190,7 +190,10 @@ impl Store {
     /// # Errors
     /// `NotFound`.
     pub async fn server(&self, id: Id) -> Result<ServerRecord, Error> {
-        let row = sqlx::query("SELECT * FROM servers WHERE id = $1").bind(id.raw()).fetch_optional(&self.read).await?;
+        let row = sqlx::query("SELECT * FROM servers WHERE id = $1")
+            .bind(id.raw())
+            .fetch_optional(&mut *self.reader().await?)
+            .await?;
         Ok(read(&row.ok_or(Error::NotFound("server"))?)?)
     }
 }

@@ -63,7 +63,7 @@ pub(crate) use change;
 
 impl Store {
     /// All connections that read: until they are dropped, others wait.
-    pub(crate) async fn hold_readers(&self) -> Vec<sqlx::pool::PoolConnection<sqlx::Any>> {
+    pub(crate) async fn hold_readers(&self) -> Vec<PoolConnection<Any>> {
         let mut held = Vec::new();
         for _ in 0..READERS {
             held.push(self.read.acquire().await.unwrap());

@@ -280,7 +280,7 @@ impl Store {
     pub async fn token(&self, digest: &[u8; 32]) -> Result<Option<TokenRecord>, Error> {
         let row = sqlx::query("SELECT * FROM tokens WHERE digest = $1")
             .bind(digest.as_slice())
-            .fetch_optional(&self.read)
+            .fetch_optional(&mut *self.reader().await?)
             .await?;
         Ok(row.as_ref().map(read).transpose()?)
     }
@@ -302,7 +302,7 @@ impl Store {
             )
             .bind(token.raw()),
         };
-        Ok(query.bind(to_ms(now())).fetch_optional(&self.read).await?.is_some())
+        Ok(query.bind(to_ms(now())).fetch_optional(&mut *self.reader().await?).await?.is_some())
     }
 
     /// All long-lived tokens, oldest first.
@@ -310,7 +310,9 @@ impl Store {
     /// # Errors
     /// `Busy` when the database is not there.
     pub async fn tokens(&self) -> Result<Vec<TokenRecord>, Error> {
-        let rows = sqlx::query("SELECT * FROM tokens WHERE kind = 'API' ORDER BY id").fetch_all(&self.read).await?;
+        let rows = sqlx::query("SELECT * FROM tokens WHERE kind = 'API' ORDER BY id")
+            .fetch_all(&mut *self.reader().await?)
+            .await?;
         Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
     }
 }

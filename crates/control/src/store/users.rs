@@ -153,7 +153,10 @@ impl Store {
     /// # Errors
     /// `Busy` when the database is not there.
     pub async fn user(&self, name: &str) -> Result<Option<UserRecord>, Error> {
-        let row = sqlx::query("SELECT * FROM users WHERE name = $1").bind(name).fetch_optional(&self.read).await?;
+        let row = sqlx::query("SELECT * FROM users WHERE name = $1")
+            .bind(name)
+            .fetch_optional(&mut *self.reader().await?)
+            .await?;
         Ok(row.as_ref().map(read).transpose()?)
     }
 
@@ -162,7 +165,7 @@ impl Store {
     /// # Errors
     /// `Busy` when the database is not there.
     pub async fn users(&self) -> Result<Vec<UserRecord>, Error> {
-        let rows = sqlx::query("SELECT * FROM users ORDER BY name").fetch_all(&self.read).await?;
+        let rows = sqlx::query("SELECT * FROM users ORDER BY name").fetch_all(&mut *self.reader().await?).await?;
         Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
     }
 }

@@ -250,7 +250,7 @@ impl Store {
     /// # Errors
     /// `Busy` when the database is not there.
     pub async fn all_webhooks(&self) -> Result<Vec<WebhookRecord>, Error> {
-        let rows = sqlx::query("SELECT * FROM webhooks ORDER BY id").fetch_all(&self.read).await?;
+        let rows = sqlx::query("SELECT * FROM webhooks ORDER BY id").fetch_all(&mut *self.reader().await?).await?;
         Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
     }
 
@@ -265,7 +265,7 @@ impl Store {
         )
         .bind(id.raw())
         .bind(cursor)
-        .fetch_optional(&self.read)
+        .fetch_optional(&mut *self.reader().await?)
         .await?;
         Ok(row.as_ref().map(read).transpose()?)
     }
@@ -275,7 +275,10 @@ impl Store {
     /// # Errors
     /// `NotFound`.
     pub async fn webhook(&self, id: Id) -> Result<WebhookRecord, Error> {
-        let row = sqlx::query("SELECT * FROM webhooks WHERE id = $1").bind(id.raw()).fetch_optional(&self.read).await?;
+        let row = sqlx::query("SELECT * FROM webhooks WHERE id = $1")
+            .bind(id.raw())
+            .fetch_optional(&mut *self.reader().await?)
+            .await?;
         Ok(read(&row.ok_or(Error::NotFound("webhook"))?)?)
     }
 }

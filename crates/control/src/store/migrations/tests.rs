@@ -140,7 +140,7 @@ async fn contents(dialect: Dialect, db: &mut AnyConnection) -> BTreeMap<String, 
 }
 
 fn as_text(row: &AnyRow) -> BTreeMap<String, String> {
-    let one = |(at, column): (usize, &<sqlx::Any as sqlx::Database>::Column)| {
+    let one = |(at, column): (usize, &<Any as sqlx::Database>::Column)| {
         let value = match column.type_info().kind() {
             AnyTypeInfoKind::Text => format!("{:?}", row.get::<Option<String>, _>(at)),
             AnyTypeInfoKind::Blob => format!("{:?}", row.get::<Option<Vec<u8>>, _>(at)),
