@@ -38,6 +38,8 @@ pub use view::{ParticipantView, RoomState, RoomStatus, ServerLoad};
 
 /// How long a dialog may take to accept an order before we go on without it.
 const ORDER_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a change waits for those before it, which may be waiting for the database.
+const GATE_PATIENCE: Duration = Duration::from_secs(3);
 /// How long to wait before commands that met a full queue are sent again: one tick, in which a worker empties it.
 const RETRY: Duration = Duration::from_millis(20);
 
@@ -422,6 +424,11 @@ impl Rooms {
 
     // -- for all in here -----------------------------------------------------------------------------------------------
 
+    /// One change after the other; who would wait too long may come again.
+    async fn gate(&self) -> Result<tokio::sync::MutexGuard<'_, ()>, Error> {
+        through(&self.inner.policy_gate).await
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // A panic under the lock is a bug that was reported; the counts in there are still the best that there are.
         self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -490,6 +497,13 @@ impl Rooms {
             });
         }
     }
+}
+
+/// # Errors
+/// `Busy` when those before take too long.
+async fn through(gate: &tokio::sync::Mutex<()>) -> Result<tokio::sync::MutexGuard<'_, ()>, Error> {
+    let passed = tokio::time::timeout(GATE_PATIENCE, gate.lock()).await;
+    passed.map_err(|_| Error::Busy("too many changes wait for each other".into()))
 }
 
 /// A participant on the way in: removed again unless it arrives.

@@ -93,7 +93,7 @@ impl Rooms {
         room: Id,
         change: impl Fn(&mut Tiles, &[ParticipantId]) -> Result<Moves, Error> + Send,
     ) -> Result<(), Error> {
-        let _gate = self.inner.policy_gate.lock().await;
+        let _gate = self.gate().await?;
         let pins = {
             let state = self.state();
             let known = state.room(room).ok_or(Error::NotFound("room"))?;

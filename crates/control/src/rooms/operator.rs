@@ -25,7 +25,7 @@ impl Rooms {
             created_at: store::now(),
             policy: Policy::default(),
         };
-        let _gate = self.inner.policy_gate.lock().await;
+        let _gate = self.gate().await?;
         let mut entry = self.inner.journal.change().await?;
         entry.insert_room(&room).await?;
         entry.note(announced(&room, Kind::RoomCreated, room.policy));
@@ -43,7 +43,7 @@ impl Rooms {
         room: Id,
         change: impl FnOnce(RoomSettings) -> Result<RoomSettings, Error> + Send,
     ) -> Result<(), Error> {
-        let _gate = self.inner.policy_gate.lock().await;
+        let _gate = self.gate().await?;
         let mut entry = self.inner.journal.change().await?;
         let updated = entry.update_room(room, change).await?;
         let policy = self.state().room(room).map_or(updated.policy, |known| known.policy);
@@ -64,7 +64,7 @@ impl Rooms {
     /// `NotFound`.
     pub async fn destroy_room(&self, room: Id) -> Result<(), Error> {
         {
-            let _gate = self.inner.policy_gate.lock().await;
+            let _gate = self.gate().await?;
             let mut entry = self.inner.journal.change().await?;
             entry.delete_room(room).await?;
             if let Some(event) = self.news_of(room, Kind::RoomDestroyed, |_| {}) {
@@ -94,7 +94,7 @@ impl Rooms {
     /// # Errors
     /// `NotFound`.
     pub async fn mute_room(&self, room: Id, muted: bool) -> Result<(), Error> {
-        let _gate = self.inner.policy_gate.lock().await;
+        let _gate = self.gate().await?;
         let kind = if muted { Kind::RoomMuted } else { Kind::RoomUnmuted };
         self.hold(room, kind, |policy| policy.muted = muted).await?;
         self.change(|state| {
@@ -110,7 +110,7 @@ impl Rooms {
     /// # Errors
     /// `NotFound`.
     pub async fn lock_room(&self, room: Id, locked: bool) -> Result<(), Error> {
-        let _gate = self.inner.policy_gate.lock().await;
+        let _gate = self.gate().await?;
         let kind = if locked { Kind::RoomLocked } else { Kind::RoomUnlocked };
         self.hold(room, kind, |policy| policy.locked = locked).await?;
         self.state().lock_room(room, locked);

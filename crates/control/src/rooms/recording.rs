@@ -13,7 +13,7 @@ use media::{FinishedFile, RecordingId, Reply, RoomId};
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
-use super::{RETRY, Rooms};
+use super::{RETRY, Rooms, through};
 use crate::error::Error;
 use crate::events::{Data, Kind, NewEvent, RecordingData};
 use crate::ids::Id;
@@ -43,7 +43,7 @@ impl Rooms {
             let call = state.call_mut(room).filter(|call| !call.participants.is_empty()).ok_or_else(nobody)?;
             call.recording_gate.clone()
         };
-        let _gate = gate.lock().await;
+        let _gate = through(&gate).await?;
         let (media, extension) = {
             let mut state = self.state();
             let extension = state.room(room).ok_or(Error::NotFound("room"))?.extension.clone();
@@ -108,7 +108,7 @@ impl Rooms {
             let Some(call) = state.call_mut(room) else { return Ok(()) };
             call.recording_gate.clone()
         };
-        let _gate = gate.lock().await;
+        let _gate = through(&gate).await?;
         let running = self.state().call_mut(room).and_then(|call| Some((call.media, call.recording?)));
         let Some((media, recording)) = running else { return Ok(()) };
         for attempt in 1.. {

@@ -25,7 +25,7 @@ impl Rooms {
     /// `NotFound`.
     pub async fn update_server(&self, server: Id, update: ServerUpdate) -> Result<(), Error> {
         // The last one that is written is the last one that holds.
-        let _gate = self.inner.policy_gate.lock().await;
+        let _gate = self.gate().await?;
         let mut entry = self.inner.journal.change().await?;
         let updated = entry.update_server(server, update).await?;
         entry.note(NewEvent::of_server(Kind::ServerUpdated, server, &updated.name));
