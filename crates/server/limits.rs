@@ -33,6 +33,18 @@ pub(crate) fn raise_open_files(config: &Config) {
     }
 }
 
+/// Steps below the media threads (nice(2)): with this a thread that wants all of a core is left a third of it by one that
+/// wants it too, and a tick is not late because somebody asks for lists. Nobody needs a privilege to step back.
+const NICE: i32 = 5;
+
+/// For each thread of the runtime as it starts; threads that it starts, the database's, inherit it.
+pub(crate) fn give_way_to_media() {
+    // On Linux this is of the calling thread alone. Where it is refused, things are as they were.
+    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+        tracing::debug!(%error, "the runtime's threads run at the priority of the media threads");
+    }
+}
+
 /// Says which ports of the RTP range are taken by others, and lowers `max_participants` to the legs that fit.
 ///
 /// A range too small for the setting is no reason not to start: the setting has a large default, and a refused 1,001st

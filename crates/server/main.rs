@@ -75,6 +75,7 @@ fn serve(flags: &ServeFlags) -> Outcome<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // Signalling and the API are light; the cores belong to the media threads.
         .worker_threads(config.media.workers.clamp(2, 4))
+        .on_thread_start(limits::give_way_to_media)
         .enable_all()
         .build()?;
 

@@ -46,7 +46,7 @@ pub use condition::Column;
 pub use deliveries::{Attempted, DeliveryRecord, DeliveryState, Failure, WaitingDelivery};
 pub use dialect::Dialect;
 pub use events::StoredEvent;
-pub use listing::{Listing, Order, Page};
+pub use listing::{Listing, MAX_ORDER_PARTS, Order, Page};
 pub use notes::CommandNote;
 use presence::Presence;
 pub use recordings::{NewRecording, RecordingEnd, RecordingRecord, RecordingState};

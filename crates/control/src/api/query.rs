@@ -14,10 +14,8 @@ use super::fields::Named;
 use crate::error::{Error, Violation};
 use crate::filter::{self, Fields, Kind};
 use crate::ids::Id;
-use crate::store::{Listing, Order, Page};
+use crate::store::{Listing, MAX_ORDER_PARTS, Order, Page};
 
-/// Parts of an order; more say nothing new.
-const MAX_ORDER_PARTS: usize = 16;
 /// Characters of a search.
 pub(super) const MAX_SEARCH: usize = 256;
 /// Left out at the start of a list.

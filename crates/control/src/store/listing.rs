@@ -5,9 +5,13 @@ use sqlx::Row;
 use sqlx::any::AnyRow;
 
 use super::sql::{Sql, Value};
-use super::{Column, Dialect, Store, condition};
+use super::{Column, Dialect, Store, condition, unreadable};
 use crate::error::Error;
 use crate::filter::{Condition, Field};
+use crate::ids::Id;
+
+/// Parts of an order; more say nothing new.
+pub const MAX_ORDER_PARTS: usize = 16;
 
 /// One part of an order.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -51,6 +55,10 @@ pub struct Page<T> {
 /// The column that says how many rows match.
 const MATCHING: &str = "matching_rows";
 
+/// What a page is ordered by, as it is called outside of it. An order has no more parts.
+const ORDER_KEYS: [&str; MAX_ORDER_PARTS] =
+    ["k0", "k1", "k2", "k3", "k4", "k5", "k6", "k7", "k8", "k9", "k10", "k11", "k12", "k13", "k14", "k15"];
+
 /// A table as it is listed.
 pub(super) struct Table<'a> {
     pub(super) name: &'static str,
@@ -92,19 +100,46 @@ impl Table<'_> {
         query.push(self.columns).push(", (SELECT count(*)");
         self.matching(&mut query, dialect);
         query.push(") AS ").push(MATCHING);
+        self.rows_of_the_page(&mut query, dialect);
+        query
+    }
+
+    /// The whole page in one row: its keys as text, `id second` and commas between, and how many rows match. A row costs
+    /// more on its way out of the database than in it.
+    fn keys(&self, second: &'static str, dialect: Dialect) -> Sql {
+        let mut query = Sql::new("SELECT string_agg(id || ' ' || second, ',' ORDER BY ");
+        for (order, key) in self.listing.order.iter().zip(ORDER_KEYS) {
+            query.push(key).push(direction(order));
+        }
+        query.push("id ASC) AS page_keys, (SELECT count(*)");
         self.matching(&mut query, dialect);
+        query.push(") AS ").push(MATCHING).push(" FROM (SELECT id, ").push(second).push(" AS second");
+        for (order, key) in self.listing.order.iter().zip(ORDER_KEYS) {
+            query.push(", ").push(order.field.source.sql(dialect)).push(" AS ").push(key);
+        }
+        self.rows_of_the_page(&mut query, dialect);
+        query.push(") AS page");
+        query
+    }
+
+    fn rows_of_the_page(&self, query: &mut Sql, dialect: Dialect) {
+        self.matching(query, dialect);
         query.push(" ORDER BY ");
         for order in &self.listing.order {
-            query.push(order.field.source.sql(dialect)).push(if order.descending { " DESC" } else { " ASC" });
-            // Null is before everything; of themselves the databases disagree.
-            if order.field.nullable {
-                query.push(if order.descending { " NULLS LAST" } else { " NULLS FIRST" });
-            }
-            query.push(", ");
+            query.push(order.field.source.sql(dialect)).push(direction(order));
         }
         query.push("id ASC LIMIT ").bind(Value::Integer(self.listing.top));
         query.push(" OFFSET ").bind(Value::Integer(self.listing.skip));
-        query
+    }
+}
+
+/// Null is before everything; of themselves the databases disagree.
+fn direction(order: &Order) -> &'static str {
+    match (order.descending, order.field.nullable) {
+        (false, false) => " ASC, ",
+        (false, true) => " ASC NULLS FIRST, ",
+        (true, false) => " DESC, ",
+        (true, true) => " DESC NULLS LAST, ",
     }
 }
 
@@ -126,5 +161,17 @@ impl Store {
             None => 0,
         };
         Ok(Page { count, items: rows.iter().map(read).collect::<Result<_, _>>()? })
+    }
+
+    /// Count and keys of a page of one moment: ids, each with the number in another column.
+    pub(super) async fn list_keys(&self, table: Table<'_>, second: &'static str) -> Result<Page<(Id, i64)>, Error> {
+        let row = table.keys(second, self.dialect).query().fetch_one(&mut *self.reader().await?).await?;
+        let keys: Option<String> = row.try_get("page_keys")?;
+        let key = |key: &str| {
+            let (id, second) = key.split_once(' ')?;
+            Some((Id::from_raw(id.parse().ok()?), second.parse().ok()?))
+        };
+        let items = keys.as_deref().unwrap_or_default().split_terminator(',').map(key).collect::<Option<_>>();
+        Ok(Page { count: row.try_get(MATCHING)?, items: items.ok_or_else(|| unreadable("keys of a page"))? })
     }
 }

@@ -151,8 +151,8 @@ impl Store {
     /// # Errors
     /// `Busy` when the database is not there.
     pub async fn room_revisions(&self, listing: &Listing) -> Result<Page<(Id, i64)>, Error> {
-        let table = Table { name: "rooms", columns: "id, revision", searched: "search_text", only: None, listing };
-        self.list(table, |row| Ok((Id::from_raw(row.try_get("id")?), row.try_get("revision")?))).await
+        let table = Table { name: "rooms", columns: "", searched: "search_text", only: None, listing };
+        self.list_keys(table, "revision").await
     }
 
     /// These rooms with their revisions, in no order; those that are gone are passed over.
