@@ -7,6 +7,7 @@ mod baresip_calls;
 mod calls;
 mod codecs;
 mod command_line;
+mod description;
 mod keys;
 mod lifecycle;
 mod moderation;
