@@ -1,10 +1,12 @@
-"""What the description cannot say as a pattern: values of our own formats, and rules between fields."""
+"""What the description cannot say as a pattern: values of our own formats, and rules between fields. See also living.py."""
 
 import json
 from datetime import datetime
 
 import schemathesis
 from hypothesis import strategies as st
+
+import living
 
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
 scalars = st.none() | st.booleans() | st.integers(-1000, 1000) | texts
@@ -36,3 +38,8 @@ def contradicts_itself(body):
 def filter_body(context, body):
     """Two PINs that are equal and an end before the start are refused: such bodies are not sent as valid ones."""
     return not (isinstance(body, dict) and contradicts_itself(body))
+
+
+@schemathesis.hook
+def before_call(context, case, kwargs):
+    living.aim(case)
