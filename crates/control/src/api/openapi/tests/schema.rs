@@ -33,6 +33,7 @@ pub(super) fn break_of(whole: &Value, schema: &Value, value: &Value) -> Option<S
             "$ref" => return break_of(whole, resolve(whole, schema), value),
             "allOf" => return rule.as_array()?.iter().find_map(|part| break_of(whole, part, value)),
             "oneOf" | "anyOf" => rule.as_array()?.iter().any(|one| break_of(whole, one, value).is_none()),
+            "not" => break_of(whole, rule, value).is_some(),
             "type" => match rule.as_array() {
                 Some(kinds) => kinds.iter().any(|kind| is_of(kind, value)),
                 None => is_of(rule, value),
