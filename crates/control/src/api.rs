@@ -12,6 +12,7 @@ mod listener;
 pub mod openapi;
 mod operation;
 mod origin;
+mod pairs;
 mod participants;
 mod query;
 mod recordings;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::{FromRequestParts, Query, State};
+use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::sse::{Event as Frame, KeepAlive, Sse};
@@ -24,6 +24,7 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::openapi::{EVENTS, FollowOptions, Time};
+use super::pairs;
 use super::query::id;
 use crate::auth::Identity;
 use crate::error::{Error, Violation};
@@ -124,9 +125,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Following {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Error> {
-        let Query(pairs): Query<Vec<(String, String)>> = Query::try_from_uri(&parts.uri)
-            .map_err(|e| Error::invalid("", format!("the query cannot be read: {e}")))?;
-        Self::parse(pairs, &parts.headers)
+        Self::parse(pairs::of_query(&parts.uri)?, &parts.headers)
     }
 }
 

@@ -13,10 +13,11 @@ use std::time::Duration;
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, header};
 use http_body_util::BodyExt;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::Api;
+use super::{Api, pairs};
 use crate::error::{Error, Violation};
 
 pub(super) use body::{Body, Field, Presence, body, prose, schema_of};
@@ -104,9 +105,9 @@ impl Fields {
         let read = whole(request.into_body(), api.body_limit_bytes);
         let bytes = tokio::time::timeout(BODY_PATIENCE, read).await.map_err(|_| Error::TooSlow)??;
         let mut fields = Self::of(Map::new());
-        for (name, value) in url::form_urlencoded::parse(&bytes) {
-            if fields.given.insert(name.clone().into_owned(), Value::String(value.into_owned())).is_some() {
-                fields.twice.push(name.into_owned());
+        for (name, value) in pairs::of_form(&bytes)? {
+            if fields.given.insert(name.clone(), Value::String(value)).is_some() {
+                fields.twice.push(name);
             }
         }
         Ok(fields)
@@ -140,11 +141,13 @@ impl Fields {
     /// A body as it came.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, Error> {
         let mut json = serde_json::Deserializer::from_slice(bytes);
-        let given = json
-            .deserialize_map(UniqueFields)
-            .and_then(|given| json.end().map(|()| given))
-            .map_err(|e| Error::invalid("", format!("the body must be one JSON object: {e}")))?;
-        Ok(Self::of(given))
+        let refused = |why: &dyn fmt::Display| Error::invalid("", format!("the body must be one JSON object: {why}"));
+        let Unique(value) = Unique::deserialize(&mut json).map_err(|e| refused(&e))?;
+        json.end().map_err(|e| refused(&e))?;
+        match value {
+            Value::Object(given) => Ok(Self::of(given)),
+            _ => Err(refused(&"it is another kind of value")),
+        }
     }
 
     /// Of an object.
@@ -213,25 +216,69 @@ impl Fields {
     }
 }
 
-/// A JSON object whose keys differ: a second value for a key would silently win over the first.
-struct UniqueFields;
+/// JSON in whose objects no key comes twice: the second value would silently win over the first.
+struct Unique(Value);
 
-impl<'de> Visitor<'de> for UniqueFields {
-    type Value = Map<String, Value>;
+impl<'de> Deserialize<'de> for Unique {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(UniqueVisitor).map(Self)
+    }
+}
+
+struct UniqueVisitor;
+
+impl<'de> Visitor<'de> for UniqueVisitor {
+    type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
+        f.write_str("JSON")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut elements = Vec::new();
+        while let Some(Unique(element)) = access.next_element()? {
+            elements.push(element);
+        }
+        Ok(elements.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut fields = Map::new();
-        while let Some((key, value)) = access.next_entry::<String, Value>()? {
+        while let Some((key, Unique(value))) = access.next_entry::<String, Unique>()? {
             if fields.contains_key(&key) {
                 return Err(serde::de::Error::custom("a field is given twice"));
             }
             fields.insert(key, value);
         }
-        Ok(fields)
+        Ok(fields.into())
     }
 }
 
@@ -246,7 +293,18 @@ mod tests {
     #[test]
     fn what_is_not_one_object_is_refused_with_a_reason() {
         let deep = format!("{{\"a\":{}", "[".repeat(100_000));
-        for body in ["", "[]", "7", "null", "{", "{\"a\":1}x", "{\"a\":1,\"a\":2}", "{\"a\":\"\\ud800\"}", &deep] {
+        for body in [
+            "",
+            "[]",
+            "7",
+            "null",
+            "{",
+            "{\"a\":1}x",
+            "{\"a\":1,\"a\":2}",
+            "{\"a\":[{\"b\":1,\"b\":2}]}",
+            "{\"a\":\"\\ud800\"}",
+            &deep,
+        ] {
             assert!(matches!(Fields::parse(body.as_bytes()), Err(Error::Invalid(_))), "{body:.40}");
         }
         assert!(matches!(Fields::parse(b"{\"a\":\"\xff\"}"), Err(Error::Invalid(_))));

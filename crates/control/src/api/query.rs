@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use axum::extract::{FromRequestParts, Path, Query};
+use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -11,6 +11,7 @@ use utoipa::openapi::{KnownFormat, Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::fields::Named;
+use super::pairs;
 use crate::error::{Error, Violation};
 use crate::filter::{self, Fields, Kind};
 use crate::ids::Id;
@@ -98,9 +99,7 @@ impl<S: Send + Sync> FromRequestParts<S> for ListQuery {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Error> {
-        let Query(pairs): Query<Vec<(String, String)>> = Query::try_from_uri(&parts.uri)
-            .map_err(|e| Error::invalid("", format!("the query cannot be read: {e}")))?;
-        Ok(Self::from_pairs(pairs))
+        Ok(Self::from_pairs(pairs::of_query(&parts.uri)?))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{FromRequestParts, Query, State};
+use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
@@ -17,6 +17,7 @@ use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use super::Api;
 use super::fields::{Boolean, Fields, Given, Rule, WebUrl, body, list_of, text};
 use super::openapi::{DeliveryOptions, EVENTS, ListOptions, Time};
+use super::pairs;
 use super::query::{InPath, Items, ListQuery, id};
 use crate::error::Error;
 use crate::events::{Kind, NewWebhook, Types};
@@ -392,8 +393,7 @@ impl<S: Send + Sync> FromRequestParts<S> for InState {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Error> {
-        let unreadable = || Error::invalid("", "the query cannot be read");
-        let Query(pairs): Query<Vec<(String, String)>> = Query::try_from_uri(&parts.uri).map_err(|_| unreadable())?;
+        let pairs = pairs::of_query(&parts.uri)?;
         let Some((_, word)) = pairs.iter().find(|(name, _)| name == "state") else { return Ok(Self(None)) };
         let rule = || Error::invalid("state", format!("state must be one of {}", DeliveryState::WORDS.join(", ")));
         DeliveryState::parse(word).map(|state| Self(Some(state))).ok_or_else(rule)
