@@ -6,6 +6,7 @@
 mod admission;
 mod auth;
 mod backups;
+mod bad_input;
 mod events;
 mod filters;
 mod gate;
