@@ -119,8 +119,9 @@ impl Fields {
 async fn whole(mut body: axum::body::Body, limit: usize) -> Result<Vec<u8>, Error> {
     let (mut bytes, mut read) = (Vec::new(), 0);
     while let Some(frame) = body.frame().await {
-        // A body that breaks off has nobody left to answer.
-        let Ok(chunk) = frame.map_err(|_| Error::TooLarge(limit))?.into_data() else { continue };
+        // Of one that broke off nobody is left to answer.
+        let broken = |_| Error::invalid("", "the body breaks off, or its chunks cannot be read");
+        let Ok(chunk) = frame.map_err(broken)?.into_data() else { continue };
         read += chunk.len();
         if read <= limit {
             bytes.extend_from_slice(&chunk);
