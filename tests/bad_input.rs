@@ -225,3 +225,72 @@ fn http_garbage() {
     }
     still_talking(&server, &a, &b);
 }
+
+/// One request over a connection of its own; the status, and the code of the refusal.
+#[track_caller]
+fn asked(server: &Server, head: &str, body: &[u8]) -> (u16, String) {
+    let mut stream = TcpStream::connect(server.api_address()).expect("it accepts");
+    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a positive timeout");
+    let token = server.token();
+    let head = format!("{head}\r\nHost: x\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n");
+    // The server may answer, and close, before it has read all of it.
+    let _ = stream.write_all(&[head.as_bytes(), body].concat());
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    let answer = String::from_utf8_lossy(&answer);
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let code = answer.split("\"code\":\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or("");
+    (status.unwrap_or_else(|| panic!("no answer to {head:.80}: {answer}")), code.to_owned())
+}
+
+#[test]
+fn requests_that_no_client_means_get_a_clear_4xx() {
+    let server = setup().start();
+    let (a, b) = two_phones(&server);
+    let room = server.api().get("/api/conference_rooms").json()["items"][0]["id"].as_str().unwrap_or("").to_owned();
+    let post = |kind: &str, body: &[u8]| {
+        let head =
+            format!("POST /api/conference_rooms HTTP/1.1\r\nContent-Type: {kind}\r\nContent-Length: {}", body.len());
+        asked(&server, &head, body)
+    };
+    let refused = (400, "VALIDATE_FAILED".to_owned());
+    let too_large = (413, "PAYLOAD_TOO_LARGE".to_owned());
+    assert_eq!(post("application/json", &vec![b' '; 1 << 20]), too_large);
+    assert_eq!(post("application/json", &vec![b'['; 4 << 20]), too_large);
+    assert_eq!(post("text/plain", b"{}"), (415, "VALIDATE_FAILED".to_owned()));
+    for body in [
+        "[".repeat(60_000).as_bytes(),
+        "{\"a\":".repeat(10_000).as_bytes(),
+        b"{\"subject\":\"\xff\"}",
+        b"{\"capacity\":1e999}",
+        b"{\"capacity\":123456789012345678901234567890}",
+        b"{\"subject\":\"a\",\"subject\":\"b\"}",
+        b"\0",
+    ] {
+        assert_eq!(post("application/json", body), refused, "{}", String::from_utf8_lossy(&body[..body.len().min(40)]));
+    }
+    // In chunks, which tell no length beforehand.
+    let chunk = [b"10000\r\n", &[b'['; 0x1_0000][..], b"\r\n"].concat();
+    let chunked = "POST /api/conference_rooms HTTP/1.1\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked";
+    assert_eq!(asked(&server, chunked, &[chunk.repeat(20), b"0\r\n\r\n".to_vec()].concat()), too_large);
+    assert_eq!(asked(&server, chunked, b"zz\r\n{}\r\n0\r\n\r\n"), refused);
+
+    for (query, field) in [("search=%ff", ""), ("filter=subject%20eq%20'%00'", "filter"), ("top=1&top=1", "top")] {
+        let head = format!("GET /api/conference_rooms?{query} HTTP/1.1");
+        assert_eq!(asked(&server, &head, b""), refused, "{query} {field}");
+    }
+    let long = "x".repeat(100_000);
+    for head in [
+        format!("GET /api/conference_rooms?search={long} HTTP/1.1"),
+        format!("GET /api/conference_rooms/{long} HTTP/1.1"),
+        format!("GET /api/conference_rooms HTTP/1.1\r\nX: {}", long.repeat(10)),
+        format!("GET /api/conference_rooms HTTP/1.1{}", "\r\nX: x".repeat(1_000)),
+        format!("POST /api/conference_rooms/{room}/lock HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2"),
+        format!("POST /api/conference_rooms/{room}/lock HTTP/1.1\r\nContent-Length: -1"),
+    ] {
+        let (status, _) = asked(&server, &head, b"");
+        assert_eq!(status / 100, 4, "{status} for {head:.80}");
+    }
+    still_talking(&server, &a, &b);
+    assert_eq!(server.api().metric(&["conclave_api_requests_total", "status=\"5"]), 0.0);
+}
