@@ -11,6 +11,7 @@ mod description;
 mod keys;
 mod lifecycle;
 mod moderation;
+mod outage;
 mod recordings;
 mod rest;
 mod sign_in;

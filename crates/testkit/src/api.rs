@@ -2,7 +2,11 @@
 //! says what it should have been.
 
 use serde_json::{Value, json};
+use std::io::{BufRead, BufReader};
 use std::time::Duration;
+
+/// Longest that events are waited for.
+const STREAM_PATIENCE: Duration = Duration::from_secs(120);
 
 /// An answer.
 #[derive(Clone, Debug)]
@@ -218,6 +222,30 @@ impl Api {
     pub fn recordings(&self, room: &str) -> Vec<Value> {
         let answer = self.get(&format!("/api/conference_rooms/{room}/recordings")).expect(200);
         answer.json()["items"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// The room's events from its first one on, up to the one that is waited for.
+    ///
+    /// # Panics
+    /// When the stream ends before, or is silent for too long.
+    #[track_caller]
+    pub fn events_until(&self, room: &str, is_last: impl Fn(&Value) -> bool) -> Vec<Value> {
+        let request = self.agent.get(format!("{}/api/events?cursor=0&room={room}", self.base));
+        let request = request.header("Accept", "text/event-stream");
+        let request = request.header("Authorization", format!("Bearer {}", self.token.as_deref().unwrap_or("")));
+        let request = request.config().timeout_global(Some(STREAM_PATIENCE)).build();
+        let mut response = request.call().expect("an HTTP answer");
+        assert_eq!(response.status(), 200);
+        let mut events: Vec<Value> = Vec::new();
+        for line in BufReader::new(response.body_mut().as_reader()).lines() {
+            let line = line.unwrap_or_else(|why| panic!("{why} after {events:#?}"));
+            let Some(data) = line.strip_prefix("data:") else { continue };
+            events.push(serde_json::from_str(data).expect("an event"));
+            if events.last().is_some_and(&is_last) {
+                return events;
+            }
+        }
+        panic!("the stream ended after {events:#?}");
     }
 
     /// Sum of all Prometheus samples whose name and labels hold each of `parts`, histogram buckets left out.

@@ -4,6 +4,7 @@
 use crate::api::Api;
 use crate::{ports, postgres};
 use std::fs::File;
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -246,7 +247,20 @@ impl Server {
     /// # Panics
     /// When the command fails.
     pub fn run(&self, args: &[&str]) -> String {
-        let out = self.command(args).stdin(Stdio::null()).output().expect("the binary starts");
+        self.run_with("", args)
+    }
+
+    /// The same with this on its standard input.
+    ///
+    /// # Panics
+    /// When the command fails.
+    pub fn run_with(&self, input: &str, args: &[&str]) -> String {
+        let mut command = self.command(args);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary starts");
+        // A command that wants no input may have ended before it takes any.
+        let _ = child.stdin.take().expect("a pipe").write_all(input.as_bytes());
+        let out = child.wait_with_output().expect("our own child can be waited for");
         let text = String::from_utf8_lossy(&out.stdout).into_owned();
         assert!(out.status.success(), "{args:?}: {text}{}", String::from_utf8_lossy(&out.stderr));
         text

@@ -63,29 +63,28 @@ impl Rooms {
     /// # Errors
     /// `NotFound`.
     pub async fn destroy_room(&self, room: Id) -> Result<(), Error> {
-        {
-            let _gate = self.gate().await?;
-            let mut entry = self.inner.journal.change().await?;
-            entry.delete_room(room).await?;
-            if let Some(event) = self.news_of(room, Kind::RoomDestroyed, |_| {}) {
-                entry.note(event);
-            }
-            entry.commit().await?;
-            let mut hung_up = 0;
-            self.change(|state| {
-                hung_up = state.room(room).map_or(0, |known| known.participants().len());
-                state.forget(room)
-            });
-            for _ in 0..hung_up {
-                self.inner.metrics.left(Left::Removed(HangUp::RoomDestroyed).label());
-            }
-            self.note_down().await;
+        let _gate = self.gate().await?;
+        let mut entry = self.inner.journal.change().await?;
+        entry.delete_room(room).await?;
+        if let Some(event) = self.news_of(room, Kind::RoomDestroyed, |_| {}) {
+            entry.note(event);
         }
         if self.inner.recordings.delete_with_room {
-            for recording in self.inner.store.ended_recordings_of(room).await? {
-                self.destroy_recording_file(&recording).await?;
+            // One that runs goes when it has ended.
+            for recording in entry.ended_recordings_of(room).await? {
+                self.remove_recording(&mut entry, &recording).await?;
             }
         }
+        entry.commit().await?;
+        let mut hung_up = 0;
+        self.change(|state| {
+            hung_up = state.room(room).map_or(0, |known| known.participants().len());
+            state.forget(room)
+        });
+        for _ in 0..hung_up {
+            self.inner.metrics.left(Left::Removed(HangUp::RoomDestroyed).label());
+        }
+        self.note_down().await;
         Ok(())
     }
 

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use super::{RETRY, Rooms, through};
 use crate::error::Error;
-use crate::events::{Data, Kind, NewEvent, RecordingData};
+use crate::events::{Data, Entry, Kind, NewEvent, RecordingData};
 use crate::ids::Id;
 use crate::store::{self, NewRecording, RecordingEnd, RecordingRecord, RecordingState};
 
@@ -91,16 +91,22 @@ impl Rooms {
     }
 
     /// The configured start with the first participant. Nobody waits for it; what goes wrong is in its row and the log.
+    /// While the database is away it is put off: a part of the call is better than nothing.
     pub(super) async fn record_from_the_start(&self, room: Id) {
-        if let Err(error) = self.start_recording(room).await {
+        while let Err(error) = self.start_recording(room).await {
             tracing::warn!(%error, "a room is not recorded, though it is set to be");
+            if !matches!(error, Error::Busy(_)) || self.inner.journal.change().await.is_ok() {
+                // The database is not the reason.
+                return;
+            }
+            tokio::time::sleep(STORE_RETRY).await;
         }
     }
 
     /// Stops to record a room; its file is complete soon after. One that is not being recorded stays so.
     ///
     /// # Errors
-    /// `NotFound`; `Busy` when the engine does not take the order.
+    /// `NotFound`; `Busy` when the database cannot be written, or the engine does not take the order.
     pub async fn stop_recording(&self, room: Id) -> Result<(), Error> {
         let gate = {
             let mut state = self.state();
@@ -111,6 +117,8 @@ impl Rooms {
         let _gate = through(&gate).await?;
         let running = self.state().call_mut(room).and_then(|call| Some((call.media, call.recording?)));
         let Some((media, recording)) = running else { return Ok(()) };
+        // Nothing changes while the database cannot be told of it.
+        self.inner.journal.change().await?.commit().await?;
         for attempt in 1.. {
             match self.inner.engine.stop_recording(media, engine_id(recording)) {
                 // A room that is gone took its recording with it.
@@ -273,8 +281,10 @@ impl Rooms {
         }
         let gone = async {
             let recording = self.inner.store.any_recording(id).await?;
-            let room_is_gone = self.state().room(recording.room).is_none();
-            if room_is_gone { self.destroy_recording_file(&recording).await } else { Ok(()) }
+            match self.inner.store.room(recording.room).await {
+                Err(Error::NotFound(_)) => self.destroy_recording_file(&recording).await,
+                room => room.map(drop),
+            }
         };
         if let Err(error) = gone.await {
             tracing::error!(recording = id.raw(), %error, "a recording could not be removed with its room");
@@ -328,7 +338,7 @@ impl Rooms {
         entry.commit().await
     }
 
-    /// Removes a recording: its file, then its row.
+    /// Removes a recording, row and file.
     ///
     /// # Errors
     /// `NotFound`; `InvalidState` while it runs.
@@ -340,11 +350,21 @@ impl Rooms {
         self.destroy_recording_file(&recording).await
     }
 
-    pub(super) async fn destroy_recording_file(&self, recording: &RecordingRecord) -> Result<(), Error> {
+    async fn destroy_recording_file(&self, recording: &RecordingRecord) -> Result<(), Error> {
+        let mut entry = self.inner.journal.change().await?;
+        self.remove_recording(&mut entry, recording).await?;
+        entry.commit().await
+    }
+
+    /// Removes a recording that has ended, as a part of a change: its row, and then its file, as the database has taken
+    /// the one and only has to keep it. The row stays when the file does, so that it can be tried again.
+    pub(super) async fn remove_recording(&self, entry: &mut Entry, recording: &RecordingRecord) -> Result<(), Error> {
+        if !entry.delete_recording(recording.id).await? {
+            return Ok(());
+        }
         let path = self.place(&recording.path);
         match tokio::fs::remove_file(&path).await {
             Err(error) if error.kind() != ErrorKind::NotFound => {
-                // The row stays, so that it can be tried again.
                 return Err(Error::Broken(format!("recording {}: {error}", recording.path)));
             }
             _ => {}
@@ -357,19 +377,16 @@ impl Rooms {
                 break;
             }
         }
-        let mut entry = self.inner.journal.change().await?;
-        if entry.delete_recording(recording.id).await? {
-            let destroyed = RecordingData {
-                recording_id: recording.id,
-                file_name: recording.file_name.clone(),
-                state: recording.state.as_str(),
-                duration: recording.duration.map(whole_seconds),
-                file_size: recording.file_size,
-                reason: recording.reason.clone(),
-            };
-            entry.note(self.of_recording(Kind::RecordingDestroyed, recording.room, destroyed));
-        }
-        entry.commit().await
+        let destroyed = RecordingData {
+            recording_id: recording.id,
+            file_name: recording.file_name.clone(),
+            state: recording.state.as_str(),
+            duration: recording.duration.map(whole_seconds),
+            file_size: recording.file_size,
+            reason: recording.reason.clone(),
+        };
+        entry.note(self.of_recording(Kind::RecordingDestroyed, recording.room, destroyed));
+        Ok(())
     }
 
     /// Removes recordings past their time, now and every hour. Runs until it is dropped; returns when there is no such

@@ -156,6 +156,18 @@ impl Change {
         if done.rows_affected() == 0 { Err(Error::NotFound("recording")) } else { Ok(()) }
     }
 
+    /// Those of a room that have ended.
+    ///
+    /// # Errors
+    /// `Busy` when the database is not there.
+    pub async fn ended_recordings_of(&mut self, room: Id) -> Result<Vec<RecordingRecord>, Error> {
+        let rows = sqlx::query("SELECT * FROM recordings WHERE room_id = $1 AND state <> 'RECORDING'")
+            .bind(room.raw())
+            .fetch_all(self.db())
+            .await?;
+        Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+    }
+
     /// Forgets a recording that has ended; false when it was gone already or runs.
     ///
     /// # Errors
@@ -261,18 +273,6 @@ impl Store {
                 .bind(top)
                 .fetch_all(&mut *self.reader().await?)
                 .await?;
-        Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
-    }
-
-    /// Those of a room that have ended.
-    ///
-    /// # Errors
-    /// `Busy` when the database is not there.
-    pub async fn ended_recordings_of(&self, room: Id) -> Result<Vec<RecordingRecord>, Error> {
-        let rows = sqlx::query("SELECT * FROM recordings WHERE room_id = $1 AND state <> 'RECORDING'")
-            .bind(room.raw())
-            .fetch_all(&mut *self.reader().await?)
-            .await?;
         Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
     }
 }
