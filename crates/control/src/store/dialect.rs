@@ -59,8 +59,13 @@ impl Dialect {
                 "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
                  PRAGMA busy_timeout = 5000"
             }
-            // A database that answers no more is given up before its callers are.
-            Self::Postgres => "SET statement_timeout = '10s'; SET lock_timeout = '5s'",
+            // A database that answers no more is given up before its callers are. Where the server's commits are not on its
+            // disk when they return, ours are; a stricter setting stays.
+            Self::Postgres => {
+                "SET statement_timeout = '10s'; SET lock_timeout = '5s'; \
+                 SELECT set_config('synchronous_commit', 'on', false) \
+                 WHERE current_setting('synchronous_commit') = 'off'"
+            }
         }
     }
 

@@ -13,6 +13,20 @@ async fn file_is_in_wal_mode_and_commits_reach_the_disk() {
 }
 
 #[tokio::test]
+async fn server_that_is_set_to_lose_commits_keeps_ours() {
+    let Some(server) = testkit::postgres::test_server() else { return };
+    let url = testkit::postgres::fresh_database(&server);
+    for (set, holds) in [("off", "on"), ("on", "on"), ("remote_apply", "remote_apply")] {
+        let config = DatabaseConfig::Postgres(format!("{url}?options=-csynchronous_commit%3D{set}").parse().unwrap());
+        let store = Store::open(&config).await.unwrap();
+        let present: String =
+            sqlx::query_scalar("SELECT current_setting('synchronous_commit')").fetch_one(&store.write).await.unwrap();
+        assert_eq!(present, holds);
+        store.close().await;
+    }
+}
+
+#[tokio::test]
 async fn file_is_its_owners_alone_wherever_it_is() {
     use std::os::unix::fs::PermissionsExt;
     let place = Place::in_a_file();
