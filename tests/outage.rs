@@ -36,6 +36,8 @@ struct House {
     /// Erin is recorded here.
     recorded: String,
     _erin: Phone,
+    /// To be recorded with the first who comes.
+    automatic: String,
     /// Nobody is here; it has the finished recording.
     idle: String,
     recording: Value,
@@ -76,6 +78,7 @@ impl House {
         let room = api.create_room("900", 10);
         let alice = talker(&server, "900", "alice", Codec::Pcmu, 500.0);
         let bob = talker(&server, "900", "bob", Codec::Pcmu, 900.0);
+        let automatic = api.create_room_with("904", 10, &json!({"enable_recording": true}));
         let recorded = api.create_room("903", 10);
         let erin = talker(&server, "903", "erin", Codec::Pcmu, 1_100.0);
         wait_participants(&api, &recorded, 1);
@@ -92,6 +95,7 @@ impl House {
             bob,
             recorded,
             _erin: erin,
+            automatic,
             idle,
             recording,
             built_in,
@@ -254,6 +258,7 @@ fn outlives<T, U>(house: &House, away: impl FnOnce() -> T, reads: bool, back: im
     wait_participants(api, room, 2);
     let frank = talker(server, "900", "frank", Codec::Pcmu, 1_700.0);
     frank.hears(&[500.0, 900.0], &[1_300.0, 1_700.0]);
+    let _gina = talker(server, "904", "gina", Codec::Pcmu, 600.0);
     looks_at_once(api, &live);
 
     let _back = back(gone);
@@ -266,6 +271,7 @@ fn outlives<T, U>(house: &House, away: impl FnOnce() -> T, reads: bool, back: im
     api.act(&format!("{idle}/unlock")).expect(200);
     assert_eq!(house.settled(), before, "what was refused has not happened");
     alice.hears(&[900.0, 1_700.0], &[500.0, 1_300.0]);
+    wait_recording(api, &house.automatic, "RECORDING");
     let file = api.with_token(None).get(&path_of(&api.recordings(&house.idle)[0]["file_url"])).expect(200);
     assert_eq!(Some(file.body.len() as u64), house.recording["file_size"].as_u64());
 
@@ -354,4 +360,87 @@ fn sqlite_that_another_process_writes_into() {
     let house = House::furnished(setup());
     let file = house.server.data_dir().join("conclave.db");
     outlives(&house, || Writer::begin(&file), true, Writer::end);
+}
+
+/// Makes rooms and locks them, one after the other, until one is refused; gives the ids of those that were made, with
+/// whether their lock was answered.
+fn make_rooms(api: &Api, first: u32) -> Vec<(String, bool)> {
+    let mut made = Vec::new();
+    for extension in first.. {
+        let body = json!({"extension_number": extension.to_string(), "mode": "AUDIO", "subject": "x", "capacity": 5});
+        let answer = api.post(ROOMS, &body);
+        if answer.status != 201 {
+            answer.refused(503, "BUSY");
+            return made;
+        }
+        let room = id_of(&answer.json());
+        let answer = api.act(&format!("{ROOMS}/{room}/lock"));
+        made.push((room, answer.status == 200));
+        if answer.status != 200 {
+            answer.refused(503, "BUSY");
+            return made;
+        }
+    }
+    made
+}
+
+/// Ids of all rooms in the database.
+fn listed(api: &Api) -> Vec<String> {
+    let mut all = Vec::new();
+    loop {
+        let page = api.get(&format!("{ROOMS}?skip={}", all.len())).expect(200).json();
+        let page = page["items"].as_array().unwrap();
+        if page.is_empty() {
+            return all;
+        }
+        all.extend(page.iter().map(id_of));
+    }
+}
+
+fn locks(api: &Api, rooms: &[String]) -> Vec<Value> {
+    let status = |room| api.get(&format!("{ROOMS}/{room}/status")).expect(200).json();
+    rooms.iter().map(|room| status(room)["locked"].clone()).collect()
+}
+
+#[test]
+fn what_was_answered_is_kept_when_postgres_ends_under_load() {
+    let mut cluster = Cluster::start(Path::new(env!("CARGO_MANIFEST_DIR")));
+    let mut server = setup().env("CONCLAVE__DATABASE__URL", &cluster.database()).start();
+    let api = server.api();
+    let mut made: Vec<(String, bool)> = Vec::new();
+    for round in 1..=4 {
+        std::thread::scope(|scope| {
+            let makers: Vec<_> = (0..4)
+                .map(|n| {
+                    scope.spawn({
+                        let api = &api;
+                        move || make_rooms(api, round * 100_000 + n * 10_000)
+                    })
+                })
+                .collect();
+            wait::until_true("rooms are made", SOON, || {
+                api.metric(&["conclave_api_requests_total", "\"201\""]) > 60.0 * f64::from(round)
+            });
+            cluster.down();
+            made.extend(makers.into_iter().flat_map(|maker| maker.join().unwrap()));
+        });
+        cluster.up();
+        wait::until_true("changes are taken again", RECOVERY, || api.get("/readyz").status == 200);
+    }
+    let rooms = listed(&api);
+    for (room, locked) in &made {
+        assert!(rooms.contains(room), "{room} was answered and is gone");
+        let status = api.get(&format!("{ROOMS}/{room}/status")).expect(200).json();
+        assert!(!locked || status["locked"] == true, "{room} was locked");
+    }
+    // What was not answered may have happened, but then it has happened whole: it is in force as it is in the database.
+    let live = wait::until("what is in the database is in force", RECOVERY, || {
+        let known = |room: &&String| api.get(&format!("{ROOMS}/{room}/status")).status == 200;
+        let unknown: Vec<_> = rooms.iter().filter(|room| !known(room)).collect();
+        if unknown.is_empty() { Ok(locks(&api, &rooms)) } else { Err(format!("not {unknown:?}")) }
+    });
+    server.kill();
+    server.restart();
+    assert_eq!(listed(&api), rooms);
+    assert_eq!(locks(&api, &rooms), live);
 }
