@@ -6,13 +6,16 @@
 
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 
 use super::event::{Data, Kind, NewEvent};
 use crate::error::Error;
+use crate::ids::Id;
 use crate::store::{self, Change, Store};
 
 /// Events that wait for the database. At 20 joins a second it may be away for most of an hour.
@@ -36,11 +39,27 @@ struct Inner {
     wake: Notify,
     /// The last cursor that is on the disk.
     tail: watch::Sender<i64>,
+    /// A commit was not answered: the database may hold a change that its caller was refused.
+    is_in_doubt: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct Pending {
     events: VecDeque<NewEvent>,
+    lost: u64,
+    unanswered: Option<Unanswered>,
+}
+
+/// A batch whose commit was not answered. Its events wait again, as the first ones, until it is known whether they are kept.
+#[derive(Clone, Copy, Debug)]
+struct Unanswered {
+    /// Its last event, which no other is like.
+    cursor: i64,
+    at: Timestamp,
+    room: Option<Id>,
+    kind: Kind,
+    /// So many of those that wait are its.
+    own: usize,
     lost: u64,
 }
 
@@ -56,6 +75,7 @@ impl Journal {
             pending: Mutex::default(),
             wake: Notify::new(),
             tail: watch::Sender::new(last),
+            is_in_doubt: AtomicBool::new(false),
         })))
     }
 
@@ -67,6 +87,8 @@ impl Journal {
             if pending.events.len() >= MAX_PENDING {
                 let before = pending.events.len();
                 pending.events.retain(|event| !event.kind.is_passing());
+                // Which are its is not known any more: rather some twice.
+                pending.unanswered = None;
                 pending.lost += (before - pending.events.len()) as u64;
             }
             if pending.events.len() >= MAX_PENDING {
@@ -89,6 +111,17 @@ impl Journal {
     /// The last cursor that is on the disk, as it grows.
     pub fn tail(&self) -> watch::Receiver<i64> {
         self.0.tail.subscribe()
+    }
+
+    /// Whether since the last time a change may have happened that was answered as if it had not: what is in the database
+    /// is to be looked at.
+    pub fn take_doubt(&self) -> bool {
+        self.0.is_in_doubt.swap(false, Ordering::Relaxed)
+    }
+
+    /// What is in the database is still to be looked at.
+    pub fn doubt(&self) {
+        self.0.is_in_doubt.store(true, Ordering::Relaxed);
     }
 
     fn reach(&self, last: i64) {
@@ -151,18 +184,41 @@ impl Entry {
     /// The change and its events are on the disk when this returns.
     ///
     /// # Errors
-    /// `Busy` when the database cannot be written; nothing is changed then, and what was noted elsewhere still waits.
+    /// `Busy` when the database cannot be written; nothing is changed then, and what was noted elsewhere still waits. Only
+    /// when the database goes away just then nobody can know, and there is a doubt.
     pub async fn commit(mut self) -> Result<(), Error> {
         let journal = self.journal.clone();
+        self.settle_unanswered().await?;
         let mut taken = Taken::of(&journal);
         taken.events.append(&mut self.noted);
-        if taken.events.is_empty() {
-            return self.change.commit().await;
-        }
-        let last = self.change.append_events(&taken.events).await?;
-        self.change.commit().await?;
+        let last = match taken.events.is_empty() {
+            true => None,
+            false => Some(self.change.append_events(&taken.events).await?),
+        };
+        taken.unanswered = last;
+        self.change.commit().await.inspect_err(|_| journal.doubt())?;
         taken.done();
-        journal.reach(last);
+        if let Some(last) = last {
+            journal.reach(last);
+        }
+        Ok(())
+    }
+
+    /// Whether the batch whose commit was not answered is kept: then it waits no longer.
+    async fn settle_unanswered(&mut self) -> Result<(), Error> {
+        let unanswered = self.journal.pending().unanswered;
+        let Some(unanswered) = unanswered else { return Ok(()) };
+        let Unanswered { cursor, at, room, kind, own, lost } = unanswered;
+        let is_kept = self.change.has_event(cursor, at, room, kind).await?;
+        let mut pending = self.journal.pending();
+        pending.unanswered = None;
+        if is_kept {
+            let own = own.min(pending.events.len());
+            pending.events.drain(..own);
+            pending.lost = pending.lost.saturating_sub(lost);
+            drop(pending);
+            self.journal.reach(cursor);
+        }
         Ok(())
     }
 }
@@ -187,18 +243,20 @@ struct Taken<'a> {
     /// So many of `events` were noted; the rest is the change's.
     own: usize,
     lost: u64,
+    /// The cursor of the last one, once nothing is left to be done but the commit.
+    unanswered: Option<i64>,
 }
 
 impl<'a> Taken<'a> {
     fn of(journal: &'a Journal) -> Self {
-        let Pending { events, lost } = std::mem::take(&mut *journal.pending());
+        let Pending { events, lost, .. } = std::mem::take(&mut *journal.pending());
         let mut events = Vec::from(events);
         let own = events.len();
         if lost > 0 {
             let (at, data) = (store::now(), Data::Lost { lost });
             events.push(NewEvent { at, room: None, extension: None, kind: Kind::EventsLost, data });
         }
-        Self { journal, events, own, lost }
+        Self { journal, events, own, lost, unanswered: None }
     }
 
     fn done(mut self) {
@@ -214,6 +272,10 @@ impl Drop for Taken<'_> {
             return;
         }
         let mut pending = self.journal.pending();
+        if let (Some(cursor), Some(last)) = (self.unanswered, self.events.last()) {
+            let (own, lost) = (self.own, self.lost);
+            pending.unanswered = Some(Unanswered { cursor, at: last.at, room: last.room, kind: last.kind, own, lost });
+        }
         pending.lost += self.lost;
         for event in self.events.drain(..self.own).rev() {
             pending.events.push_front(event);

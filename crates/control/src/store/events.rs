@@ -8,7 +8,7 @@ use sqlx::any::AnyRow;
 
 use super::{Change, Dialect, Store, from_ms, to_ms};
 use crate::error::Error;
-use crate::events::NewEvent;
+use crate::events::{Kind, NewEvent};
 use crate::ids::Id;
 
 /// The sequence that events of no room share.
@@ -99,6 +99,23 @@ impl Change {
         }
         query.execute(self.db()).await?;
         Ok(())
+    }
+
+    /// Whether this event is kept.
+    ///
+    /// # Errors
+    /// `Busy` when the database is not there.
+    pub async fn has_event(&mut self, cursor: i64, at: Timestamp, room: Option<Id>, kind: Kind) -> Result<bool, Error> {
+        let row = sqlx::query(
+            "SELECT cursor FROM events WHERE cursor = $1 AND at = $2 AND coalesce(room_id, 0) = $3 AND kind = $4",
+        )
+        .bind(cursor)
+        .bind(to_ms(at))
+        .bind(room.map_or(OF_NO_ROOM, Id::raw))
+        .bind(kind.as_str())
+        .fetch_optional(self.db())
+        .await?;
+        Ok(row.is_some())
     }
 
     /// Forgets the first events up to one that has to stay: it is not older than `limit`, or a delivery of it waits, or was

@@ -86,7 +86,44 @@ async fn change_that_fails_leaves_no_event_and_loses_none() {
     assert_eq!(kept(&store).await, expected(&wanted));
 }
 
+#[tokio::test]
+async fn commit_without_an_answer_is_looked_for_and_nothing_is_told_twice() {
+    for is_kept in [true, false] {
+        let (_place, store) = testing::store().await;
+        let journal = Journal::open(store.clone()).await.unwrap();
+        journal.note(event(Some(1), Kind::ParticipantJoined));
+        journal.note(event(Some(1), Kind::ParticipantMuted));
+        let mut entry = journal.change().await.unwrap();
+        entry.note(event(Some(1), Kind::RoomLocked));
+        entry.commit_unanswered(is_kept).await;
+        assert!(journal.take_doubt() && !journal.take_doubt());
+        assert_eq!(journal.pending().events.len(), 2, "nobody knows yet");
+        journal.note(event(Some(1), Kind::ParticipantLeft));
+        journal.flush().await.unwrap();
+        let mut wanted = vec![(Some(1), 1, Kind::ParticipantJoined), (Some(1), 2, Kind::ParticipantMuted)];
+        if is_kept {
+            wanted.push((Some(1), 3, Kind::RoomLocked));
+        }
+        wanted.push((Some(1), wanted.len() as i64 + 1, Kind::ParticipantLeft));
+        assert_eq!(kept(&store).await, expected(&wanted));
+        assert_eq!(*journal.tail().borrow(), store.event_cursors().await.unwrap().1);
+        assert!(!journal.take_doubt() && journal.pending().unanswered.is_none());
+    }
+}
+
 impl Entry {
+    /// As if the database had gone away during the commit, before or after it had kept it.
+    async fn commit_unanswered(mut self, is_kept: bool) {
+        let journal = self.journal.clone();
+        let mut taken = Taken::of(&journal);
+        taken.events.append(&mut self.noted);
+        taken.unanswered = Some(self.change.append_events(&taken.events).await.unwrap());
+        if is_kept {
+            self.change.commit().await.unwrap();
+        }
+        journal.doubt();
+    }
+
     /// As if the database had gone away between the events and the commit.
     async fn commit_broken(mut self) -> Result<(), Error> {
         let journal = self.journal.clone();
