@@ -65,7 +65,14 @@ impl Rooms {
             reason: None,
         };
         entry.note(self.of_recording(Kind::RecordingStarted, room, started));
-        entry.commit().await?;
+        if let Err(error) = entry.commit().await {
+            // If its row is there all the same, it has to say what became of it.
+            let reason = Some("the database went away when it was to begin".to_owned());
+            let end = RecordingEnd { state: RecordingState::Failed, ended_at: store::now(), reason, file: None };
+            let rooms = self.clone();
+            tokio::spawn(async move { rooms.keep_end(new.id, &end).await });
+            return Err(error);
+        }
         self.inner.recordings_open.send_modify(|open| *open += 1);
         // Before the tap: its end may be reported before the start is answered.
         self.tape(room, media, None, Some(new.id));

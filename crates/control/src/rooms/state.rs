@@ -231,15 +231,33 @@ impl State {
     pub(super) fn restore(&mut self, id: Id, settings: &RoomSettings, policy: Policy, epoch: i64) {
         match self.rooms.get_mut(&id) {
             Some(room) => {
-                room.take(settings);
                 room.epoch = room.epoch.max(epoch);
                 if room.call.is_none() {
                     room.policy = policy;
                 }
+                self.update(id, settings);
                 // Who owns it is not in a backup.
                 self.unkept.insert(id);
             }
             None => self.know(id, settings, policy, epoch),
+        }
+    }
+
+    /// A room as the database has it, which may be ahead of what is in force: then it is put in force. What the database is
+    /// still to be told of the room stays as it is, and so do its pins: of those nobody was told.
+    pub(super) fn adopt(&mut self, id: Id, settings: &RoomSettings, policy: Policy, epoch: i64, pins: Option<Pins>) {
+        let Some(room) = self.rooms.get(&id) else { return self.know(id, settings, policy, epoch) };
+        let present = room.policy;
+        let has_other_pins = room.tiles.pins() != pins.unwrap_or_default();
+        self.update(id, settings);
+        if !self.unkept.contains(&id) {
+            self.lock_room(id, policy.locked);
+            if policy.muted != present.muted {
+                self.mute_room(id, policy.muted);
+            }
+        }
+        if has_other_pins {
+            self.unkept.insert(id);
         }
     }
 
