@@ -14,6 +14,7 @@ mod moderation;
 mod outage;
 mod recordings;
 mod rest;
+mod restart;
 mod sign_in;
 mod sipp_calls;
 mod support;
