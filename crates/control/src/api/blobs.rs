@@ -24,11 +24,13 @@ use super::openapi::{Bytes, RECORDINGS};
 use super::origin::Origin;
 use super::query::InPath;
 use crate::error::Error;
-use crate::store::Store;
+use crate::store::{RecordingRecord, Store};
 
 /// Read from the disk and written to the socket in pieces of this size.
 const CHUNK_BYTES: usize = 64 * 1024;
 const KEY_BYTES: usize = 32;
+/// Recordings of one digest that are looked at; more than one are copies that somebody made.
+const COPIES: i64 = 16;
 
 /// Signs and checks URLs.
 pub(super) struct SignedUrls {
@@ -158,11 +160,7 @@ pub(super) async fn download(
         let identity = api.tokens.identify(token, from).await?;
         api.tokens.spend(&identity)?;
     }
-    let recording = api.store.recording_by_digest(&digest).await?;
-    let mut file = File::open(api.rooms.place(&recording.path)).await.map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => Error::NotFound("file"),
-        _ => Error::Broken(format!("recording {}: {error}", recording.path)),
-    })?;
+    let (recording, mut file) = found(&api, &digest).await?;
     let broken = |error: std::io::Error| Error::Broken(format!("recording {}: {error}", recording.path));
     let size = file.metadata().await.map_err(broken)?.len();
     let etag = format!("\"{}\"", hex(&digest));
@@ -201,6 +199,18 @@ pub(super) async fn download(
     file.seek(SeekFrom::Start(from)).await.map_err(broken)?;
     *response.body_mut() = Body::from_stream(ReaderStream::with_capacity(file.take(length), CHUNK_BYTES));
     Ok(response)
+}
+
+/// The first recording of this digest whose file is there: all of them are the same.
+async fn found(api: &Api, digest: &[u8; 32]) -> Result<(RecordingRecord, File), Error> {
+    for recording in api.store.recordings_by_digest(digest, COPIES).await? {
+        match File::open(api.rooms.place(&recording.path)).await {
+            Ok(file) => return Ok((recording, file)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Error::Broken(format!("recording {}: {error}", recording.path))),
+        }
+    }
+    Err(Error::NotFound("file"))
 }
 
 fn header_of<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<&'a str> {

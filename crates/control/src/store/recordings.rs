@@ -239,16 +239,17 @@ impl Store {
         Ok(read(&row.ok_or(Error::NotFound("recording"))?)?)
     }
 
-    /// A recording whose file has this digest.
+    /// Recordings whose files have this digest, at most `top`.
     ///
     /// # Errors
-    /// `NotFound`.
-    pub async fn recording_by_digest(&self, sha256: &[u8; 32]) -> Result<RecordingRecord, Error> {
-        let row = sqlx::query("SELECT * FROM recordings WHERE sha256 = $1 ORDER BY id LIMIT 1")
+    /// `Busy` when the database is not there.
+    pub async fn recordings_by_digest(&self, sha256: &[u8; 32], top: i64) -> Result<Vec<RecordingRecord>, Error> {
+        let rows = sqlx::query("SELECT * FROM recordings WHERE sha256 = $1 ORDER BY id LIMIT $2")
             .bind(sha256.as_slice())
-            .fetch_optional(&mut *self.reader().await?)
+            .bind(top)
+            .fetch_all(&mut *self.reader().await?)
             .await?;
-        Ok(read(&row.ok_or(Error::NotFound("file"))?)?)
+        Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
     }
 
     /// Those that are `RECORDING`: at the start, what the last run left behind.
@@ -342,7 +343,7 @@ mod tests {
         change!(store, end_recording(new.id, &late)).unwrap();
         let ended = store.recording(room, new.id).await.unwrap();
         assert_eq!((ended.state, ended.file_size, ended.reason.clone()), (RecordingState::Finished, Some(4096), None));
-        assert_eq!(store.recording_by_digest(&[7; 32]).await.unwrap(), ended);
+        assert_eq!(store.recordings_by_digest(&[7; 32], 2).await.unwrap(), std::slice::from_ref(&ended));
         assert_eq!(store.recording(Id::from_raw(8), new.id).await.unwrap_err(), Error::NotFound("recording"));
         assert!(store.open_recordings().await.unwrap().is_empty());
         assert!(change!(store, delete_recording(new.id)).unwrap());

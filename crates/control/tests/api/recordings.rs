@@ -2,8 +2,9 @@
 
 use axum::body::Body;
 use axum::http::{Request, header};
+use control::ids::Id;
 use control::rooms::Left;
-use control::store::NewRecording;
+use control::store::{NewRecording, RecordingEnd, RecordingState};
 use serde_json::{Value, json};
 
 use crate::house::House;
@@ -126,6 +127,58 @@ async fn recording_outlives_its_room_until_it_is_destroyed() {
     assert_eq!(files(&house), 0);
 }
 
+/// A second recording of the room, of which the file is the same; gives its id.
+async fn copied(house: &House, room: &str, item: &Value) -> String {
+    let room = Id::parse(room.rsplit('/').next().unwrap()).unwrap();
+    let first = house.store.recording(room, Id::parse(item["id"].as_str().unwrap()).unwrap()).await.unwrap();
+    let id = house.store.ids().next();
+    let (file_name, path) = ("copy.ogg".to_owned(), format!("copies/{}.ogg", id.raw()));
+    let new = NewRecording { id, room, server: Id::from_raw(1), answered_at: first.answered_at, file_name, path };
+    let to = house.rooms.place(&new.path);
+    std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+    std::fs::copy(house.rooms.place(&first.path), to).unwrap();
+    let file = Some((first.duration.unwrap(), first.file_size.unwrap(), first.sha256.unwrap()));
+    let (state, ended_at) = (RecordingState::Finished, first.ended_at.unwrap());
+    let mut change = house.store.change().await.unwrap();
+    change.insert_recording(&new).await.unwrap();
+    change.end_recording(id, &RecordingEnd { state, ended_at, reason: None, file }).await.unwrap();
+    change.commit().await.unwrap();
+    id.to_string()
+}
+
+#[tokio::test]
+async fn file_of_two_recordings_is_there_until_the_last_of_them_goes() {
+    let house = House::open().await;
+    let (room, item) = recorded(&house).await;
+    let url = item["file_url"].as_str().unwrap();
+    let open = async || house.send(Request::builder().uri(url).body(Body::empty()).unwrap()).await;
+    let whole = open().await.expect(200).body;
+    let second = copied(&house, &room, &item).await;
+    let path = |url: &Value| url.as_str().unwrap().split('?').next().unwrap().to_owned();
+    assert!(recordings(&house, &room).await.iter().all(|r| path(&r["file_url"]) == path(&item["file_url"])));
+    house.act(&format!("{room}/recordings/{}/destroy", item["id"].as_str().unwrap())).await.expect(204);
+    let other = open().await.expect(200);
+    assert_eq!((&other.body, other.header(header::CONTENT_DISPOSITION)), (&whole, "attachment; filename=\"copy.ogg\""));
+    house.act(&format!("{room}/recordings/{second}/destroy")).await.expect(204);
+    open().await.refused(404, "NOT_FOUND");
+    assert_eq!(files(&house), 0);
+}
+
+#[tokio::test]
+async fn recording_whose_own_file_is_missing_is_served_from_its_copy() {
+    let house = House::open().await;
+    let (room, item) = recorded(&house).await;
+    let url = item["file_url"].as_str().unwrap();
+    let open = async || house.send(Request::builder().uri(url).body(Body::empty()).unwrap()).await;
+    copied(&house, &room, &item).await;
+    let id = item["id"].as_str().and_then(Id::parse).unwrap();
+    let first = house.store.any_recording(id).await.unwrap();
+    std::fs::remove_file(house.rooms.place(&first.path)).unwrap();
+    assert_eq!(json!(open().await.expect(200).body.len()), item["file_size"]);
+    std::fs::remove_dir_all(house.rooms.place("copies")).unwrap();
+    open().await.refused(404, "NOT_FOUND");
+}
+
 /// Recording files and their directories on the disk.
 fn files(house: &House) -> usize {
     fn count(dir: &std::path::Path) -> usize {
@@ -185,8 +238,8 @@ async fn file_that_cannot_be_made_is_a_failed_recording_with_its_reason() {
 async fn recordings_of_a_crashed_run_are_repaired_at_the_start() {
     let house = House::open().await;
     let (room, item) = recorded(&house).await;
-    let room_id = control::ids::Id::parse(room.rsplit('/').next().unwrap()).unwrap();
-    let id = control::ids::Id::parse(item["id"].as_str().unwrap()).unwrap();
+    let room_id = Id::parse(room.rsplit('/').next().unwrap()).unwrap();
+    let id = Id::parse(item["id"].as_str().unwrap()).unwrap();
     let finished = house.store.recording(room_id, id).await.unwrap();
     let bytes = std::fs::read(house.rooms.place(&finished.path)).unwrap();
     let mut ids = Vec::new();
@@ -211,7 +264,7 @@ async fn recordings_of_a_crashed_run_are_repaired_at_the_start() {
     }
     let house = House::open_in(house.crash().await, &[]).await;
     let items = recordings(&house, &room).await;
-    let find = |id: &control::ids::Id| items.iter().find(|item| item["id"] == json!(id)).unwrap();
+    let find = |id: &Id| items.iter().find(|item| item["id"] == json!(id)).unwrap();
     let torn = find(&ids[0]);
     assert_eq!((&torn["state"], &torn["duration"]), (&json!("RECOVERED"), &item["duration"]), "{torn}");
     assert_eq!(torn["file_size"], json!(bytes.len()), "the torn end is cut off");

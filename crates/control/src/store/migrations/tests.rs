@@ -209,7 +209,7 @@ async fn is_readable(store: &Store, schema: i64) {
 
     let recordings = store.recordings(id(ROOM), &Listing::default()).await.unwrap();
     assert_eq!(recordings.count, 2);
-    let finished = store.recording_by_digest(&[7; 32]).await.unwrap();
+    let finished = store.recordings_by_digest(&[7; 32], 2).await.unwrap().remove(0);
     assert_eq!((finished.id, finished.is_read, finished.file_size), (id(FINISHED), true, Some(4096)));
     let running = store.open_recordings().await.unwrap();
     assert_eq!((running.len(), running[0].id, running[0].part_of), (1, id(RUNNING), Some(id(FINISHED))));
