@@ -70,6 +70,22 @@ impl Cluster {
         self.url = self.run("start");
     }
 
+    /// Has it hang, without a word to its clients.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn pause(&self) {
+        self.run("pause");
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn resume(&self) {
+        self.run("resume");
+    }
+
     fn run(&self, action: &str) -> String {
         let done = Command::new(&self.script).arg(action).arg(self.dir.path().join("cluster")).output();
         let done = done.expect("the script runs");
