@@ -14,8 +14,10 @@ use crate::error::Error;
 
 /// When a connection takes longer than this, somebody looks whether there is anything to wait for.
 const DOUBT: Duration = Duration::from_millis(250);
-/// How long the server may take to greet. What was seen so lately is not looked at again.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a server may take to greet: one on a busy machine is not away. One that has ended refuses at once.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// What was seen so lately is not looked at again.
+const FRESH: Duration = Duration::from_secs(1);
 /// Between looks while it is away.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
@@ -72,12 +74,19 @@ impl Presence {
 }
 
 impl Server {
+    /// Looks to the end, for the others, even if who asks does not wait for it.
     async fn is_there(self: &Arc<Self>) -> bool {
+        let server = Arc::clone(self);
+        let looked = tokio::spawn(async move { server.is_seen().await });
+        looked.await.unwrap_or(true)
+    }
+
+    async fn is_seen(self: &Arc<Self>) -> bool {
         let mut seen = self.seen.lock().await;
         if self.is_away.load(Ordering::Relaxed) {
             return false;
         }
-        if seen.is_some_and(|seen| seen.elapsed() < PATIENCE) {
+        if seen.is_some_and(|seen| seen.elapsed() < FRESH) {
             return true;
         }
         match self.look().await {
