@@ -1,10 +1,12 @@
-"""What the description cannot say as a pattern: values of our own formats, and rules between fields. See also living.py."""
+"""What the description cannot say as a pattern: values of our own formats, and rules between fields; and that a POST …/destroy
+ends a thing. What requests are aimed at is in living.py."""
 
 import json
 from datetime import datetime
 
 import schemathesis
 from hypothesis import strategies as st
+from schemathesis.openapi.checks import EnsureResourceAvailability
 
 import living
 
@@ -43,3 +45,20 @@ def filter_body(context, body):
 @schemathesis.hook
 def before_call(context, case, kwargs):
     living.aim(case)
+
+
+@schemathesis.hook
+def after_call(context, case, response):
+    living.note(case, response)
+
+
+@schemathesis.check
+def destroyed_is_gone(ctx, response, case):
+    is_the_end = case.operation.path.endswith("/destroy")
+    assert is_the_end or not response.ok or not living.is_gone(case), "It was destroyed, and is still there"
+
+
+@schemathesis.hook
+def filter_failure(context, failure, case, response):
+    """That what was made is there is checked but for what a POST …/destroy ended: only DELETE is known to do so."""
+    return not (isinstance(failure, EnsureResourceAvailability) and living.is_gone(case))

@@ -3,6 +3,7 @@ of four such requests go to a room with people in it, a recording of it, a serve
 have their ids already. Some things have to stay, as nobody can be made to dial in again: they are not destroyed."""
 
 import os
+import re
 from functools import cache
 from urllib.parse import parse_qsl, urlsplit
 from zlib import crc32
@@ -12,9 +13,12 @@ import requests
 ROOMS, SERVERS, WEBHOOKS = "/api/conference_rooms", "/api/conference_servers", "/api/webhooks"
 # Names nothing: the description's example.
 NOTHING = "NzAwNTUxOTA5NzczMTQ4MTYw"
+PARAMETER = re.compile(r"{(\w+)}")
 
 server = requests.Session()
 server.headers["Authorization"] = f"Bearer {os.environ['CONCLAVE_TOKEN']}"
+# Paths.
+destroyed = set()
 
 
 def items(path):
@@ -80,7 +84,24 @@ def aim(case):
         if "sha256" in ids:
             signed(case)
     if path.endswith("/destroy"):
-        # Parameters stand in the order of the path.
-        name = list(ids)[-1]
-        if ids[name] in kept().values():
-            ids[name] = NOTHING
+        last = PARAMETER.findall(path)[-1]
+        if ids[last] in kept().values():
+            ids[last] = NOTHING
+
+
+def chain(case):
+    """What a path leads through: of …/rooms/{id}/lock the room, of …/{id}/participants/{participant_id} both."""
+    path, ids = case.operation.path, case.path_parameters or {}
+    ends = [match.end() for match in PARAMETER.finditer(path)]
+    return [PARAMETER.sub(lambda match: str(ids.get(match[1])), path[:end]) for end in ends]
+
+
+def note(case, response):
+    if case.operation.path.endswith("/destroy") and response.status_code == 204:
+        destroyed.add(chain(case)[-1])
+
+
+def is_gone(case):
+    """Recordings outlive their room."""
+    through = chain(case)
+    return any(one in destroyed for one in (through[1:] if "/recordings" in case.operation.path else through))
