@@ -52,6 +52,15 @@ def main():
         print(f"| kill −9 while recording, lost | at most {f['worst_s']} s of {len(f['lost_s'])} times |")
     for f in of("idle"):
         print(f"| {f['rooms']} rooms with nobody in them | {f['percent_of_a_core']} % of a core, {f['rss_kb'] / 1024:.0f} MB |")
+    for rooms, lists in dict.fromkeys((f["rooms"], f["lists"]) for f in of("api")):
+        own = sorted((f for f in of("api") if (f["rooms"], f["lists"]) == (rooms, lists)), key=lambda f: f["requests_per_s"])
+        middle = own[len(own) // 2]
+        print(
+            f"| lists of the API ({lists}), {rooms} rooms, {middle['participants']} people, {middle['clients']} clients "
+            f"| {middle['requests_per_s']:.0f} requests/s, p50 / p99 {middle['p50_ms']:.1f} / {middle['p99_ms']:.1f} ms |"
+        )
+    if of("api_ticks"):
+        print(f"| ticks skipped meanwhile | {sum(f['skipped'] for f in of('api_ticks')):.0f} |")
 
 
 main()

@@ -93,12 +93,13 @@ impl Store {
             }
             DatabaseConfig::Postgres(url) => (Dialect::Postgres, quiet(url.as_str()).map_err(|e| broken(&e))?),
         };
+        // A file does not go away like a server; asking it first takes as long as a small query.
+        let asks_first = dialect == Dialect::Postgres;
         let pool = |most: u32, on_connect: &'static str| {
-            AnyPoolOptions::new().max_connections(most).acquire_timeout(ACQUIRE_TIMEOUT).after_connect(
-                move |connection, _| {
-                    Box::pin(async move { sqlx::raw_sql(on_connect).execute(connection).await.map(drop) })
-                },
-            )
+            let options = AnyPoolOptions::new().max_connections(most).acquire_timeout(ACQUIRE_TIMEOUT);
+            options.test_before_acquire(asks_first).after_connect(move |connection, _| {
+                Box::pin(async move { sqlx::raw_sql(on_connect).execute(connection).await.map(drop) })
+            })
         };
         let write = pool(1, dialect.on_connect()).connect_with(options.clone()).await.map_err(|e| broken(&e))?;
         migrations::run(dialect, &write).await.map_err(|e| broken(&e))?;

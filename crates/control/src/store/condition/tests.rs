@@ -54,7 +54,27 @@ const IN_TABLE: Fields<Column> = Fields::open(&[
 /// Short texts of what SQL, JSON and UTF-8 find hard.
 fn text() -> impl Strategy<Value = String> {
     let part = prop::sample::select(vec![
-        "a", "A", "b", "ä", "Ä", "ß", "e\u{301}", "😀", "\u{ffff}", "%", "_", "\\", "'", "\"", ",", "[", "]", " ", "x",
+        "a",
+        "A",
+        "b",
+        "ä",
+        "Ä",
+        "ß",
+        "e\u{301}",
+        "😀",
+        "\u{ffff}",
+        "\u{d7ff}",
+        "\u{10ffff}",
+        "%",
+        "_",
+        "\\",
+        "'",
+        "\"",
+        ",",
+        "[",
+        "]",
+        " ",
+        "x",
     ]);
     prop::collection::vec(part, 0..4).prop_map(|parts| parts.concat())
 }
