@@ -13,6 +13,7 @@ pub mod simulated;
 mod sockets;
 mod stats;
 mod units;
+pub mod video;
 mod worker;
 
 pub use command::{AudioSpec, Command, Digit, Event, FinishedFile, LegEnd, LegSettings, Reply, RoomSpec};
@@ -23,4 +24,4 @@ pub use leg::{Leg, PendingLeg, answer, offer};
 pub use record::{Recorder, Tap, recover};
 pub use sdp::{Answer, CodecName, Offer};
 pub use stats::{Lateness, LegSnapshot, LegStats, RoomSnapshot};
-pub use units::{Bitrate, Gain, LegId, RecordingId, RoomId, SampleRate, Ssrc, TICK, Tick};
+pub use units::{Bitrate, FrameRate, Gain, LegId, RecordingId, Resolution, RoomId, SampleRate, Ssrc, TICK, Tick};

@@ -61,6 +61,73 @@ impl Bitrate {
     }
 }
 
+/// The size of a room's picture in pixels: both sides even and between 16 and 1920.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Resolution {
+    width: u16,
+    height: u16,
+}
+
+impl Resolution {
+    /// `None` when a side is odd or out of bounds.
+    pub const fn new(width_px: u32, height_px: u32) -> Option<Self> {
+        const fn fits(side: u32) -> bool {
+            side >= 16 && side <= 1920 && side.is_multiple_of(2)
+        }
+        if fits(width_px) && fits(height_px) {
+            Some(Self { width: width_px as u16, height: height_px as u16 })
+        } else {
+            None
+        }
+    }
+    /// In pixels.
+    pub const fn width(self) -> usize {
+        self.width as usize
+    }
+    /// In pixels.
+    pub const fn height(self) -> usize {
+        self.height as usize
+    }
+    /// The lower rendition: half the sides, even.
+    pub const fn half(self) -> Self {
+        const fn half(side: u16) -> u16 {
+            let half = (side / 2) & !1;
+            if half < 16 { 16 } else { half }
+        }
+        Self { width: half(self.width), height: half(self.height) }
+    }
+}
+
+impl fmt::Display for Resolution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}", self.width, self.height)
+    }
+}
+
+/// Pictures a second, 1–60.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FrameRate(u8);
+
+impl FrameRate {
+    /// Clamped to 1–60.
+    pub const fn per_second(pictures: u32) -> Self {
+        match pictures {
+            0 => Self(1),
+            1..=60 => Self(pictures as u8),
+            _ => Self(60),
+        }
+    }
+    /// Pictures a second.
+    pub const fn pictures(self) -> u32 {
+        self.0 as u32
+    }
+    /// When picture `n` is due, from the first one on: exact in the long run, whatever the rate.
+    pub const fn due(self, n: u64) -> Duration {
+        let per_second = self.0 as u64;
+        Duration::new(n / per_second, (n % per_second * 1_000_000_000 / per_second) as u32)
+    }
+}
+
 /// The native rates of the codecs; each has a bus of its own in a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SampleRate {
