@@ -235,6 +235,12 @@ fn outlives<T, U>(house: &House, away: impl FnOnce() -> T, reads: bool, back: im
     let gone = away();
     bob.hears(&[500.0], &[900.0]);
     looks_within(NOTICED, api, &live);
+    if !reads {
+        wait::until("the server notices", NOTICED, || match api.get("/readyz") {
+            ready if ready.status == 503 => Ok(()),
+            ready => Err(ready.text()),
+        });
+    }
     for _ in 0..3 {
         looks_within(AT_ONCE, api, &live);
         // More than the second for which a token holds without a question.
