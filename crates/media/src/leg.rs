@@ -10,6 +10,7 @@ mod dtmf;
 mod jitter;
 pub mod playout;
 mod reception;
+mod report;
 mod rtp_leg;
 mod send;
 

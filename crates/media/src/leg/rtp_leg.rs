@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::dtmf::DtmfReceiver;
 use super::playout::{Playout, Pulled};
+use super::report::{Report, cname};
 use super::send::{MAX_PACKET_BYTES, Sender};
 use super::{Channel, LegEvent, PortKey, Transmit};
 use crate::audio::codec::g711::Law;
@@ -14,7 +15,7 @@ use crate::audio::codec::opus;
 use crate::audio::frame::Frame;
 use crate::error::Error;
 use crate::rtp::packet::{Datagram, RtpPacket};
-use crate::rtp::rtcp::{self, Compound, MAX_COMPOUND_BYTES, ReportBlock};
+use crate::rtp::rtcp::{self, Compound, MAX_COMPOUND_BYTES};
 use crate::rtp::source::SourceRule;
 use crate::sdp::{self, Answer, AudioTerms, CodecName, Direction, LocalMedia, Offer};
 use crate::stats::LegStats;
@@ -129,6 +130,7 @@ pub(crate) struct RtpLeg {
     level: Option<(Instant, u8)>,
     counters: Counters,
     report: Report,
+    redundancy: Redundancy,
 }
 
 #[derive(Debug, Default)]
@@ -138,22 +140,11 @@ struct Counters {
     discarded: u64,
 }
 
-/// What RTCP needs to remember.
-#[derive(Debug)]
-struct Report {
-    phase: u32,
-    next: Option<Instant>,
-    sent_at_last: u64,
-    /// Middle 32 bits of the last SR's NTP time, and when it came.
-    last_sr: Option<(u32, Instant)>,
-    /// Where RTCP came from, when the signalled address is behind a NAT.
-    from: Option<SocketAddr>,
-    rtt: Option<Duration>,
-    fraction_lost: u8,
+/// Whether the far end loses enough of our sound for redundancy to pay.
+#[derive(Debug, Default)]
+struct Redundancy {
     clean_reports: u8,
-    fec: bool,
-    /// A moment on both clocks, to read round trips by.
-    wall: Option<(Instant, u64)>,
+    is_wanted: bool,
 }
 
 impl RtpLeg {
@@ -181,18 +172,8 @@ impl RtpLeg {
             on_hold: agreed.direction == Direction::Inactive,
             level: None,
             counters: Counters::default(),
-            report: Report {
-                phase: seed.phase,
-                next: None,
-                sent_at_last: 0,
-                last_sr: None,
-                from: None,
-                rtt: None,
-                fraction_lost: 0,
-                clean_reports: 0,
-                fec: false,
-                wall: None,
-            },
+            report: Report::new(seed.phase),
+            redundancy: Redundancy::default(),
             terms,
             agreed,
         }
@@ -258,17 +239,15 @@ impl RtpLeg {
         for packet in packets {
             let blocks = match packet {
                 rtcp::Packet::SenderReport { info, blocks, .. } => {
-                    self.report.last_sr = Some((rtcp::ntp_middle(info.ntp), arrived));
+                    self.report.hear_sender(info.ntp, arrived);
                     blocks
                 }
                 rtcp::Packet::ReceiverReport { blocks, .. } => blocks,
                 _ => continue,
             };
             for block in blocks.filter(|block| block.about == ours) {
-                // The last tick's wall clock is up to a tick behind.
-                let ntp = self.report.ntp_at(arrived);
-                self.report.rtt = rtcp::round_trip(ntp, &block).or(self.report.rtt);
-                self.report.hear(block.fraction_lost);
+                self.report.hear(&block, arrived);
+                self.redundancy.hear(block.fraction_lost);
             }
         }
     }
@@ -306,8 +285,7 @@ impl RtpLeg {
         self.port = port;
         // The waits for media begin.
         self.source.send_to(now);
-        // The first report comes early (RFC 3550 §6.2 allows half the interval), so that quality shows soon.
-        self.report.next = Some(now + rtcp::interval(self.report.phase) / 2);
+        self.report.begin(now);
     }
 }
 
@@ -354,28 +332,11 @@ impl RtpLeg {
 
     /// Sends a report when one is due (RFC 3550 §6.4).
     pub(crate) fn poll_rtcp(&mut self, now: Instant, ntp: u64, send: &mut dyn FnMut(Transmit<'_>)) {
-        self.report.wall = Some((now, ntp));
-        if self.report.next.is_none_or(|next| now < next) {
+        if !self.report.is_due(now, ntp) {
             return;
         }
-        self.report.phase = self.report.phase.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        self.report.next = Some(now + rtcp::interval(self.report.phase));
-        let sent = self.sender.packets();
-        let sender = self.sender.sender_info(ntp).filter(|_| sent > self.report.sent_at_last);
-        self.report.sent_at_last = sent;
-        let last_sr = self.report.last_sr;
-        let report = self.heard.map(|about| {
-            let heard = self.playout.report();
-            ReportBlock {
-                about,
-                fraction_lost: heard.fraction_lost,
-                cumulative_lost: heard.cumulative_lost,
-                highest_seq: heard.extended_highest_seq,
-                jitter: heard.jitter,
-                lsr: last_sr.map_or(0, |(middle, _)| middle),
-                dlsr: last_sr.map_or(0, |(_, at)| rtcp::dlsr(now.saturating_duration_since(at))),
-            }
-        });
+        let sender = self.report.sender(self.sender.packets(), self.sender.sender_info(ntp));
+        let report = self.heard.map(|about| self.report.block(about, self.playout.report(), now));
         self.send_rtcp(now, Compound { ssrc: self.sender.ssrc(), sender, report, cname: "", bye: false }, send);
     }
 
@@ -393,24 +354,13 @@ impl RtpLeg {
         } else {
             (self.report.from.or(self.agreed.remote_rtcp), Channel::Rtcp)
         };
-        let name = self.cname();
+        let name = cname(self.terms.local.session_id);
         let cname = std::str::from_utf8(&name).unwrap_or("");
         let mut packet = [0; MAX_COMPOUND_BYTES];
         let len = Compound { cname, ..compound }.write(&mut packet);
         if let (Some(to), Some(bytes)) = (to, len.and_then(|len| packet.get(..len))) {
             send(Transmit { port: self.port, channel, to, bytes });
         }
-    }
-
-    /// The session's canonical name (RFC 7022 §4.2: random for each session, and no host's name in it).
-    fn cname(&self) -> [u8; 16] {
-        let mut name = *b"0000000000000000";
-        let mut id = self.terms.local.session_id;
-        for digit in name.iter_mut().rev() {
-            *digit = b"0123456789abcdef"[(id & 15) as usize];
-            id >>= 4;
-        }
-        name
     }
 }
 
@@ -429,7 +379,7 @@ impl RtpLeg {
         self.agreed.opus_max_bitrate
     }
     pub(crate) const fn wants_fec(&self) -> bool {
-        self.agreed.opus_fec && self.report.fec
+        self.agreed.opus_fec && self.redundancy.is_wanted
     }
     pub(crate) const fn wants_dtx(&self) -> bool {
         self.agreed.opus_dtx
@@ -469,26 +419,14 @@ impl RtpLeg {
     }
 }
 
-impl Report {
-    /// NTP time of an instant near the last tick.
-    fn ntp_at(&self, at: Instant) -> u64 {
-        let Some((tick, ntp)) = self.wall else { return 0 };
-        let units = |d: Duration| u64::try_from((d.as_nanos() << 32) / 1_000_000_000).unwrap_or(0);
-        match at.checked_duration_since(tick) {
-            Some(after) => ntp.wrapping_add(units(after)),
-            None => ntp.wrapping_sub(units(tick.saturating_duration_since(at))),
-        }
-    }
-
+impl Redundancy {
     /// The far end says what share of our packets it lost.
     fn hear(&mut self, fraction_lost: u8) {
-        self.fraction_lost = fraction_lost;
         if fraction_lost >= FEC_ON_FRACTION {
-            self.fec = true;
-            self.clean_reports = 0;
-        } else if fraction_lost == 0 && self.fec {
+            *self = Self { clean_reports: 0, is_wanted: true };
+        } else if fraction_lost == 0 && self.is_wanted {
             self.clean_reports += 1;
-            self.fec = self.clean_reports < FEC_OFF_REPORTS;
+            self.is_wanted = self.clean_reports < FEC_OFF_REPORTS;
         } else {
             self.clean_reports = 0;
         }
