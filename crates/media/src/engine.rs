@@ -16,7 +16,7 @@ use crate::command::{Command, Event, LegSettings, Reply, RoomSpec};
 use crate::error::{Error, Refused};
 use crate::leg::{Leg, LegState, LegTerms, RtpLeg, Seed};
 use crate::record::Recorder;
-use crate::sdp::{Answer, AudioTerms, CodecName, LocalMedia, Offer};
+use crate::sdp::{Answer, Capabilities, CodecName, LocalMedia, Offer, SessionTerms};
 use crate::sockets::{PortPair, PortRange};
 use crate::stats::{Lateness, RoomSnapshot};
 use crate::units::{LegId, RecordingId, RoomId};
@@ -77,13 +77,14 @@ impl Reservation {
             address: self.advertise,
             rtp_port: self.ports.rtp_port,
             rtcp_port: self.ports.rtp_port + 1,
+            video: None,
             session_id: self.seed.session_id,
             session_version: 0,
         };
-        LegTerms::new(local, self.config.codecs.clone())
+        LegTerms::new(local, Capabilities { audio: self.config.codecs.clone(), video: None })
     }
 
-    pub(crate) fn into_leg(self, terms: LegTerms, agreed: AudioTerms, signalling: IpAddr) -> Leg {
+    pub(crate) fn into_leg(self, terms: LegTerms, agreed: SessionTerms, signalling: IpAddr) -> Leg {
         Leg {
             state: LegState::rtp(RtpLeg::new(
                 self.leg,

@@ -22,6 +22,6 @@ pub use error::{Error, Refused};
 pub use leg::playout;
 pub use leg::{Leg, PendingLeg, answer, offer};
 pub use record::{Recorder, Tap, recover};
-pub use sdp::{Answer, CodecName, Offer};
+pub use sdp::{Answer, CodecName, Offer, VideoCapabilities};
 pub use stats::{Lateness, LegSnapshot, LegStats, RoomSnapshot};
 pub use units::{Bitrate, FrameRate, Gain, LegId, RecordingId, Resolution, RoomId, SampleRate, Ssrc, TICK, Tick};

@@ -2,15 +2,25 @@
 //! Runs on the caller's thread, never in a tick; knows nothing of dialogs, sockets or rooms.
 
 mod agree;
+mod h264;
 mod parse;
+mod shape;
+mod video;
 mod write;
 
 #[cfg(test)]
 mod cases;
+#[cfg(test)]
+mod video_cases;
 
 use std::net::{IpAddr, SocketAddr};
 
 use crate::error::{Error, Refused};
+use crate::video::VideoCodec;
+pub(crate) use shape::Shape;
+use shape::Usage;
+pub use video::VideoCapabilities;
+pub(crate) use video::VideoTerms;
 
 /// The audio codecs that can be negotiated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,11 +63,13 @@ pub struct Answer {
     pub sdp: String,
     /// The codec both sides use from now on.
     pub codec: CodecName,
+    /// The video codec both sides use from now on; `None` without video.
+    pub video: Option<VideoCodec>,
     /// The far end holds this leg (it receives nothing or everything is inactive).
     pub on_hold: bool,
 }
 
-/// Which way audio flows, seen from us.
+/// Which way a medium flows, seen from us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Direction {
     SendRecv,
@@ -99,6 +111,17 @@ impl Direction {
 
 /// Everything that a leg has to know of the agreement.
 #[derive(Clone, Debug, PartialEq)]
+pub(crate) struct SessionTerms {
+    /// There is no session without.
+    pub audio: AudioTerms,
+    /// `None` when nobody offered it, it was refused, or it was dropped.
+    pub video: Option<VideoTerms>,
+    /// How the description is laid out, so that our next one keeps to it.
+    pub shape: Shape,
+}
+
+/// What was agreed about the audio.
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct AudioTerms {
     /// Codec and its payload type, the same both ways.
     pub codec: CodecName,
@@ -131,8 +154,6 @@ pub(crate) struct AudioTerms {
     pub level_extension: Option<u8>,
     /// The V bit of that extension means something (`vad=on`, the default).
     pub level_vad: bool,
-    /// How the description is laid out, so that our next one keeps to it.
-    pub shape: Shape,
 }
 
 impl AudioTerms {
@@ -142,31 +163,6 @@ impl AudioTerms {
     }
 }
 
-/// The media lines of a session in their order: a later offer of ours must have the same (RFC 3264 §8).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Shape {
-    /// Position of our audio.
-    audio: usize,
-    /// `RTP/AVP` or `RTP/AVPF`, as the far end wrote it.
-    proto: String,
-    /// What was rejected, each with its position's media, proto and formats.
-    rejected: Vec<RejectedLine>,
-}
-
-impl Default for Shape {
-    fn default() -> Self {
-        Self { audio: 0, proto: "RTP/AVP".to_owned(), rejected: Vec::new() }
-    }
-}
-
-/// A media line that we refuse with port 0 (RFC 3264 §6).
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct RejectedLine {
-    media: String,
-    proto: String,
-    formats: String,
-}
-
 /// Our end, as it is written into every description of one leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LocalMedia {
@@ -174,6 +170,8 @@ pub(crate) struct LocalMedia {
     pub rtp_port: u16,
     /// RTCP port; not used while RTCP shares the RTP port.
     pub rtcp_port: u16,
+    /// The ports of the video; without them no video is negotiated.
+    pub video: Option<LocalVideo>,
     /// Address that the far end can reach.
     pub address: IpAddr,
     /// Constant for a leg.
@@ -182,46 +180,103 @@ pub(crate) struct LocalMedia {
     pub session_version: u64,
 }
 
-/// Answers an offer: the first codec of the offer that is in `codecs`, on the first audio line that has one.
-/// [`Error::Refused`] when there is none.
-pub(crate) fn answer(offer: &Offer, local: &LocalMedia, codecs: &[CodecName]) -> Result<(AudioTerms, Answer), Error> {
-    let choice = agree::choose(&offer.lines, codecs)?;
-    let terms = agree::terms(&choice);
-    let sdp = write::answer(&choice, &terms, local);
-    let answer = Answer { sdp, codec: terms.codec, on_hold: terms.on_hold() };
+/// Our end of the video.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LocalVideo {
+    /// RTP port.
+    pub rtp_port: u16,
+    /// RTCP port; not used while RTCP shares the RTP port.
+    pub rtcp_port: u16,
+}
+
+/// What may be negotiated.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Capabilities {
+    /// Audio codecs; their order is that of our offers.
+    pub audio: Vec<CodecName>,
+    /// `None` in a room without video.
+    pub video: Option<VideoCapabilities>,
+}
+
+impl Capabilities {
+    /// Video needs both: ports of ours, and a codec.
+    fn video(&self, local: &LocalMedia) -> Option<(&VideoCapabilities, LocalVideo)> {
+        self.video.as_ref().filter(|video| !video.codecs.is_empty()).zip(local.video)
+    }
+}
+
+/// Answers an offer: the first audio codec of the offer that we have, on the first audio line that has one, and video if
+/// both sides can. [`Error::Refused`] when there is no audio.
+pub(crate) fn answer(
+    offer: &Offer,
+    local: &LocalMedia,
+    capabilities: &Capabilities,
+) -> Result<(SessionTerms, Answer), Error> {
+    let choice = agree::choose(&offer.lines, &capabilities.audio)?;
+    let video = capabilities.video(local).and_then(|(ours, ports)| {
+        let choice = video::choose(&offer.lines, ours)?;
+        let terms = video::terms(&choice, ours);
+        Some((choice, terms, ours, ports))
+    });
+    let shape = Shape::new(&offer.lines, choice.index, video.as_ref().map(|(choice, ..)| choice.index));
+    let audio = agree::terms(&choice);
+    let lines = (
+        write::audio_answer(&choice, &audio, local),
+        video.as_ref().map(|(choice, terms, ours, ports)| write::video_answer(choice, terms, ours, *ports)),
+    );
+    let sdp = write::describe(lines, &shape, local);
+    let terms = SessionTerms { audio, video: video.map(|(_, terms, ..)| terms), shape };
+    let answer = terms.answer(sdp);
     Ok((terms, answer))
 }
 
-/// Our offer of `codecs` in their order, for an offerless INVITE or for dial-out.
-pub(crate) fn offer(local: &LocalMedia, codecs: &[CodecName]) -> String {
-    write::offer(local, codecs, None)
+/// Our offer of everything we can, in the order of the capabilities, for an offerless INVITE or for dial-out.
+pub(crate) fn offer(local: &LocalMedia, capabilities: &Capabilities) -> String {
+    write::offer(local, capabilities, None)
 }
 
-/// Our offer within a session that has `present` terms (offerless re-INVITE, refresh): same payload types, same media
-/// lines (RFC 3264 §8). Takes the leg off hold as far as we are concerned.
-pub(crate) fn reoffer(local: &LocalMedia, codecs: &[CodecName], present: &AudioTerms) -> String {
-    write::offer(local, codecs, Some(present))
+/// Our offer within a session that has `present` terms, for an offerless re-INVITE: same payload types, same media lines
+/// (RFC 3264 §8). Takes the leg off hold as far as we are concerned, and offers video again if it was refused or
+/// dropped (RFC 3261 §14.2: as for a new call).
+pub(crate) fn reoffer(local: &LocalMedia, capabilities: &Capabilities, present: &SessionTerms) -> String {
+    write::offer(local, capabilities, Some(present))
 }
 
-/// Takes the far end's answer to [`offer`] (`present` is `None`) or to [`reoffer`]. What we did not offer is not
-/// agreed. [`Error::Refused`] when it refused the audio or names no codec of ours.
+/// Takes the far end's answer to [`offer`] (`present` is `None`) or to [`reoffer`], with the same `local` and
+/// `capabilities`. What we did not offer is not agreed. [`Error::Refused`] when it refused the audio or names no codec
+/// of ours; video that it refuses is left out.
 pub(crate) fn accept(
     answer: &Offer,
-    codecs: &[CodecName],
-    present: Option<&AudioTerms>,
-) -> Result<(AudioTerms, Answer), Error> {
-    let first_shape = Shape::default();
-    let shape = present.map_or(&first_shape, |p| &p.shape);
-    let line = answer.lines.get(shape.audio).ok_or(Error::Refused(Refused::NoAudio))?;
-    let choice = agree::choose(std::slice::from_ref(line), codecs)?;
-    let mut terms = agree::terms(&choice);
-    let offered_mux = present.is_some_and(|p| p.rtcp_mux);
-    if terms.rtcp_mux && !offered_mux {
-        terms.unmux(&choice);
+    local: &LocalMedia,
+    capabilities: &Capabilities,
+    present: Option<&SessionTerms>,
+) -> Result<(SessionTerms, Answer), Error> {
+    let video = capabilities.video(local);
+    let mut shape = present.map(|p| p.shape.clone()).unwrap_or_default().offered(video.is_some());
+    let line = |usage| shape.position(usage).and_then(|at| answer.lines.get(at));
+    let audio_line = line(Usage::Audio).ok_or(Error::Refused(Refused::NoAudio))?;
+    let choice = agree::choose(std::slice::from_ref(audio_line), &capabilities.audio)?;
+    let present_audio = present.map(|p| &p.audio);
+    let mut audio = agree::terms(&choice);
+    if audio.rtcp_mux && !present_audio.is_some_and(|p| p.rtcp_mux) {
+        audio.rtcp_mux = false;
+        audio.remote_rtcp = agree::remote_rtcp(audio_line);
     }
-    let offered_level = write::level_id(present);
-    terms.level_extension = terms.level_extension.filter(|id| *id == offered_level);
-    terms.shape = shape.clone();
-    let answer = Answer { sdp: String::new(), codec: terms.codec, on_hold: terms.on_hold() };
+    let offered_level = write::level_id(present_audio);
+    audio.level_extension = audio.level_extension.filter(|id| *id == offered_level);
+    let offered_mux = present.and_then(|p| p.video.as_ref()).is_some_and(|v| v.rtcp_mux);
+    let video = video.zip(line(Usage::Video)).and_then(|((ours, _), line)| video::accepted(line, ours, offered_mux));
+    if video.is_none() {
+        shape.refuse_video();
+    }
+    let terms = SessionTerms { audio, video, shape };
+    let answer = terms.answer(String::new());
     Ok((terms, answer))
+}
+
+impl SessionTerms {
+    fn answer(&self, sdp: String) -> Answer {
+        let video = self.video.as_ref().map(|video| video.codec);
+        Answer { sdp, codec: self.audio.codec, video, on_hold: self.audio.on_hold() }
+    }
 }

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::leg::{Channel, LegState, LegTerms, PortKey, RtpLeg, Seed, Transmit};
 use crate::record::Tap;
 use crate::room::{Moment, Outlet, Room};
-use crate::sdp::{Answer, CodecName, LocalMedia, Offer};
+use crate::sdp::{Answer, Capabilities, CodecName, LocalMedia, Offer};
 use crate::stats::RoomSnapshot;
 use crate::units::{LegId, RecordingId, RoomId, TICK, Tick};
 
@@ -58,10 +58,11 @@ impl SimulatedRoom {
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             rtp_port: 16_384u16.wrapping_add(n.wrapping_mul(2)),
             rtcp_port: 16_385u16.wrapping_add(n.wrapping_mul(2)),
+            video: None,
             session_id: self.next_leg,
             session_version: 0,
         };
-        let mut terms = LegTerms::new(local, codecs.to_vec());
+        let mut terms = LegTerms::new(local, Capabilities { audio: codecs.to_vec(), video: None });
         let (agreed, answer) = terms.answer(&Offer::parse(offer)?)?;
         let seed = Seed::fixed(self.next_leg);
         let mut leg =

@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::rtp::packet::{Datagram, RtpPacket};
 use crate::rtp::rtcp::{self, Compound, MAX_COMPOUND_BYTES};
 use crate::rtp::source::SourceRule;
-use crate::sdp::{self, Answer, AudioTerms, CodecName, Direction, LocalMedia, Offer};
+use crate::sdp::{self, Answer, Capabilities, CodecName, Direction, LocalMedia, Offer, SessionTerms};
 use crate::stats::LegStats;
 use crate::units::{LegId, Ssrc};
 
@@ -76,38 +76,38 @@ impl Seed {
 #[derive(Debug)]
 pub(crate) struct Terms {
     local: LocalMedia,
-    codecs: Vec<CodecName>,
+    capabilities: Capabilities,
     /// Our own offer is out.
     offered: bool,
 }
 
 impl Terms {
-    pub(crate) fn new(local: LocalMedia, codecs: Vec<CodecName>) -> Self {
-        Self { local, codecs, offered: false }
+    pub(crate) fn new(local: LocalMedia, capabilities: Capabilities) -> Self {
+        Self { local, capabilities, offered: false }
     }
     /// Answers an offer.
-    pub(crate) fn answer(&mut self, offer: &Offer) -> Result<(AudioTerms, Answer), Error> {
+    pub(crate) fn answer(&mut self, offer: &Offer) -> Result<(SessionTerms, Answer), Error> {
         self.offered = false;
         self.local.session_version += 1;
-        sdp::answer(offer, &self.local, &self.codecs)
+        sdp::answer(offer, &self.local, &self.capabilities)
     }
     /// Makes an offer, within the session when there are `present` terms.
-    pub(crate) fn offer(&mut self, present: Option<&AudioTerms>) -> String {
+    pub(crate) fn offer(&mut self, present: Option<&SessionTerms>) -> String {
         self.local.session_version += 1;
         self.offered = true;
         match present {
-            Some(present) => sdp::reoffer(&self.local, &self.codecs, present),
-            None => sdp::offer(&self.local, &self.codecs),
+            Some(present) => sdp::reoffer(&self.local, &self.capabilities, present),
+            None => sdp::offer(&self.local, &self.capabilities),
         }
     }
     /// Takes the answer to it.
     pub(crate) fn accept(
         &mut self,
         answer: &Offer,
-        present: Option<&AudioTerms>,
-    ) -> Result<(AudioTerms, Answer), Error> {
+        present: Option<&SessionTerms>,
+    ) -> Result<(SessionTerms, Answer), Error> {
         self.offered = false;
-        sdp::accept(answer, &self.codecs, present)
+        sdp::accept(answer, &self.local, &self.capabilities, present)
     }
 }
 
@@ -116,7 +116,7 @@ pub(crate) struct RtpLeg {
     id: LegId,
     port: PortKey,
     terms: Terms,
-    agreed: AudioTerms,
+    agreed: SessionTerms,
     playout: Playout,
     source: SourceRule,
     sender: Sender,
@@ -151,7 +151,7 @@ impl RtpLeg {
     pub(crate) fn new(
         id: LegId,
         terms: Terms,
-        agreed: AudioTerms,
+        agreed: SessionTerms,
         signalling: IpAddr,
         seed: Seed,
         playout_ceiling: Duration,
@@ -160,16 +160,23 @@ impl RtpLeg {
         Self {
             id,
             port: PortKey(usize::MAX),
-            playout: Playout::new(agreed.codec, playout_ceiling),
-            source: SourceRule::new(agreed.remote_rtp, signalling),
-            sender: Sender::new(agreed.codec, agreed.pt, agreed.ptime_ms, seed.ssrc, seed.sequence, seed.timestamp),
+            playout: Playout::new(agreed.audio.codec, playout_ceiling),
+            source: SourceRule::new(agreed.audio.remote_rtp, signalling),
+            sender: Sender::new(
+                agreed.audio.codec,
+                agreed.audio.pt,
+                agreed.audio.ptime_ms,
+                seed.ssrc,
+                seed.sequence,
+                seed.timestamp,
+            ),
             dtmf: DtmfReceiver::default(),
             events: VecDeque::with_capacity(EVENTS),
             media_timeout,
             signalling,
             heard: None,
             // An initial sendonly is a publisher, not a hold.
-            on_hold: agreed.direction == Direction::Inactive,
+            on_hold: agreed.audio.direction == Direction::Inactive,
             level: None,
             counters: Counters::default(),
             report: Report::new(seed.phase),
@@ -183,7 +190,7 @@ impl RtpLeg {
 // -- input -------------------------------------------------------------------------------------------------------------
 impl RtpLeg {
     pub(crate) fn handle_datagram(&mut self, arrived: Instant, from: SocketAddr, channel: Channel, bytes: &[u8]) {
-        let mux = self.agreed.rtcp_mux && Datagram::classify(bytes) == Datagram::Rtcp;
+        let mux = self.agreed.audio.rtcp_mux && Datagram::classify(bytes) == Datagram::Rtcp;
         if channel == Channel::Rtcp || mux {
             self.handle_rtcp(arrived, from, bytes);
         } else if !self.handle_rtp(arrived, from, bytes) {
@@ -195,9 +202,10 @@ impl RtpLeg {
     fn handle_rtp(&mut self, arrived: Instant, from: SocketAddr, bytes: &[u8]) -> bool {
         let Some(packet) = RtpPacket::parse(bytes) else { return false };
         let pt = packet.payload_type;
-        let key_clock_hz = self.agreed.dtmf.iter().find_map(|(dtmf, clock_hz)| (*dtmf == pt).then_some(*clock_hz));
-        let noise = self.agreed.cn_pt == Some(pt);
-        if pt != self.agreed.pt && key_clock_hz.is_none() && !noise {
+        let key_clock_hz =
+            self.agreed.audio.dtmf.iter().find_map(|(dtmf, clock_hz)| (*dtmf == pt).then_some(*clock_hz));
+        let noise = self.agreed.audio.cn_pt == Some(pt);
+        if pt != self.agreed.audio.pt && key_clock_hz.is_none() && !noise {
             return false;
         }
         if !self.source.accept(arrived, from) {
@@ -221,7 +229,7 @@ impl RtpLeg {
             self.playout.insert_comfort_noise(arrived, packet.seq, packet.timestamp, packet.ssrc.0);
             return true;
         }
-        if let Some((_, level)) = self.agreed.level_extension.and_then(|id| packet.audio_level(id)) {
+        if let Some((_, level)) = self.agreed.audio.level_extension.and_then(|id| packet.audio_level(id)) {
             self.level = Some((arrived, level));
         }
         self.playout.insert(arrived, packet.seq, packet.timestamp, packet.ssrc.0, packet.marker, packet.payload);
@@ -265,11 +273,11 @@ impl RtpLeg {
         } else {
             self.terms.answer(description)?
         };
-        if agreed.codec != self.agreed.codec {
-            self.playout.set_codec(agreed.codec);
+        if agreed.audio.codec != self.agreed.audio.codec {
+            self.playout.set_codec(agreed.audio.codec);
         }
-        self.sender.renegotiated(agreed.codec, agreed.pt, agreed.ptime_ms);
-        self.source.renegotiated(now, agreed.remote_rtp, self.signalling);
+        self.sender.renegotiated(agreed.audio.codec, agreed.audio.pt, agreed.audio.ptime_ms);
+        self.source.renegotiated(now, agreed.audio.remote_rtp, self.signalling);
         self.on_hold = answer.on_hold;
         self.report.from = None;
         self.agreed = agreed;
@@ -315,7 +323,7 @@ impl RtpLeg {
     }
 
     pub(crate) fn push_silence(&mut self, now: Instant, send: &mut dyn FnMut(Transmit<'_>)) {
-        let payload: &[u8] = match self.agreed.codec {
+        let payload: &[u8] = match self.agreed.audio.codec {
             CodecName::Pcmu => &MU_SILENCE,
             CodecName::Pcma => &A_SILENCE,
             CodecName::Opus => &opus::SILENCE,
@@ -349,10 +357,10 @@ impl RtpLeg {
     fn send_rtcp(&mut self, now: Instant, compound: Compound<'_>, send: &mut dyn FnMut(Transmit<'_>)) {
         // Nothing valid came for long: nothing goes out either, RTCP included.
         let Some(rtp) = self.source.send_to(now) else { return };
-        let (to, channel) = if self.agreed.rtcp_mux {
+        let (to, channel) = if self.agreed.audio.rtcp_mux {
             (Some(rtp), Channel::Rtp)
         } else {
-            (self.report.from.or(self.agreed.remote_rtcp), Channel::Rtcp)
+            (self.report.from.or(self.agreed.audio.remote_rtcp), Channel::Rtcp)
         };
         let name = cname(self.terms.local.session_id);
         let cname = std::str::from_utf8(&name).unwrap_or("");
@@ -373,22 +381,22 @@ impl RtpLeg {
         self.port
     }
     pub(crate) const fn codec(&self) -> CodecName {
-        self.agreed.codec
+        self.agreed.audio.codec
     }
     pub(crate) const fn opus_max_bitrate(&self) -> Option<u32> {
-        self.agreed.opus_max_bitrate
+        self.agreed.audio.opus_max_bitrate
     }
     pub(crate) const fn wants_fec(&self) -> bool {
-        self.agreed.opus_fec && self.redundancy.is_wanted
+        self.agreed.audio.opus_fec && self.redundancy.is_wanted
     }
     pub(crate) const fn wants_dtx(&self) -> bool {
-        self.agreed.opus_dtx
+        self.agreed.audio.opus_dtx
     }
     pub(crate) fn may_be_heard(&self) -> bool {
-        !self.on_hold && self.agreed.direction.receives()
+        !self.on_hold && self.agreed.audio.direction.receives()
     }
     pub(crate) fn sends(&self) -> bool {
-        self.agreed.direction.sends()
+        self.agreed.audio.direction.sends()
     }
     pub(crate) const fn on_hold(&self) -> bool {
         self.on_hold
@@ -398,7 +406,7 @@ impl RtpLeg {
         (now.saturating_duration_since(at) < LEVEL_AGE).then(|| 10f32.powf(-f32::from(level) / 10.0))
     }
     pub(crate) fn timed_out(&mut self, now: Instant) -> bool {
-        !self.on_hold && self.agreed.direction.receives() && self.source.silent_for(now) > self.media_timeout
+        !self.on_hold && self.agreed.audio.direction.receives() && self.source.silent_for(now) > self.media_timeout
     }
     pub(crate) fn stats(&self) -> LegStats {
         let heard = self.playout.stats();

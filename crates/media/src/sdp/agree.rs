@@ -1,10 +1,10 @@
-//! What both sides can do (RFC 3264 §6): which audio line, which codec, on which terms. Runs on the caller's thread;
-//! reads no text but codec parameters.
+//! What both sides can do (RFC 3264 §6): which audio line, which codec, on which terms; and what holds for a line of any
+//! medium. Runs on the caller's thread; reads no text but codec parameters.
 
 use std::net::SocketAddr;
 
 use super::parse::{Address, AudioLine, Encoding, Format, MediaLine};
-use super::{AudioTerms, CodecName, Direction, RejectedLine, Shape};
+use super::{AudioTerms, CodecName, Direction};
 use crate::error::{Error, Refused};
 
 /// telephone-event payload types that are kept; nobody needs more than one for each clock rate.
@@ -13,7 +13,6 @@ const MAX_DTMF: usize = 4;
 /// The audio line and codec that will be used.
 #[derive(Debug)]
 pub(super) struct Choice<'a> {
-    pub(super) lines: &'a [MediaLine],
     pub(super) index: usize,
     pub(super) line: &'a MediaLine,
     pub(super) audio: &'a AudioLine,
@@ -25,7 +24,7 @@ pub(super) struct Choice<'a> {
 pub(super) fn choose<'a>(lines: &'a [MediaLine], codecs: &[CodecName]) -> Result<Choice<'a>, Error> {
     let mut why = Refused::NoAudio;
     for (index, line) in lines.iter().enumerate() {
-        let Some(audio) = line.audio.as_ref().filter(|_| line.port != 0) else { continue };
+        let Some(audio) = line.audio().filter(|_| line.port != 0) else { continue };
         if let Some(unusable) = unusable(&line.proto) {
             if why == Refused::NoAudio {
                 why = Refused::UnusableAudio(unusable);
@@ -37,15 +36,15 @@ pub(super) fn choose<'a>(lines: &'a [MediaLine], codecs: &[CodecName]) -> Result
             _ => None,
         });
         match wanted {
-            Some((format, codec)) => return Ok(Choice { lines, index, line, audio, format, codec }),
+            Some((format, codec)) => return Ok(Choice { index, line, audio, format, codec }),
             None => why = Refused::NoCommonCodec,
         }
     }
     Err(Error::Refused(why))
 }
 
-/// Why a transport cannot carry our audio, if it cannot.
-fn unusable(proto: &str) -> Option<&'static str> {
+/// Why a transport cannot carry our media, if it cannot; worded for the audio, as only that is told.
+pub(super) fn unusable(proto: &str) -> Option<&'static str> {
     let is = |name: &str| proto.eq_ignore_ascii_case(name);
     if is("RTP/AVP") || is("RTP/AVPF") {
         None
@@ -72,24 +71,19 @@ pub(super) fn terms(choice: &Choice<'_>) -> AudioTerms {
     // What fits the codec leads, as the answer names the first. Stable: the offer's order holds among equals.
     dtmf.sort_by_key(|(_, clock_hz)| *clock_hz != codec.clock_hz());
     let cn_pt = audio.formats.iter().find(|f| f.encoding == Encoding::ComfortNoise).map(|f| f.pt);
-    let remote_rtp = match audio.address {
-        Address::Ip(ip) => Some(SocketAddr::new(ip, line.port)),
-        Address::Unspecified | Address::Unknown => None,
-    };
-    let held = audio.address == Address::Unspecified;
-    let wanted = audio.direction.reversed();
+    let remote_rtp = remote_rtp(line);
+    let rtcp_mux = rtcp_mux(line, format.pt);
     // The far end's own direction for the extension: it must send for us to read.
     let level = audio.level.filter(|level| level.direction.sends());
-    let mut terms = AudioTerms {
+    AudioTerms {
         codec,
         pt: format.pt,
         dtmf,
         cn_pt: cn_pt.filter(|_| codec != CodecName::Opus),
         remote_rtp,
-        remote_rtcp: remote_rtp,
-        // RFC 5761 §4: these payload types look like RTCP when the marker is set.
-        rtcp_mux: audio.rtcp_mux && !(64..96).contains(&format.pt),
-        direction: Direction::new(wanted.sends() && !held, wanted.receives()),
+        remote_rtcp: if rtcp_mux { remote_rtp } else { remote_rtcp(line) },
+        rtcp_mux,
+        direction: our_direction(line),
         ptime_ms: ptime(audio, opus.min_ptime_ms),
         opus_fec: opus.fec,
         opus_dtx: opus.dtx,
@@ -97,38 +91,35 @@ pub(super) fn terms(choice: &Choice<'_>) -> AudioTerms {
         opus_max_playback_hz: opus.max_playback_hz,
         level_extension: level.map(|level| level.id),
         level_vad: level.is_some_and(|level| level.vad != Some(false)),
-        shape: shape(choice),
-    };
-    if !terms.rtcp_mux {
-        terms.unmux(choice);
-    }
-    terms
-}
-
-impl AudioTerms {
-    /// RTCP on a port of its own.
-    pub(super) fn unmux(&mut self, choice: &Choice<'_>) {
-        self.rtcp_mux = false;
-        self.remote_rtcp = self.remote_rtp.and_then(|rtp| match choice.audio.rtcp {
-            Some((port, ip)) => Some(SocketAddr::new(ip.unwrap_or(rtp.ip()), port)),
-            None => rtp.port().checked_add(1).map(|port| SocketAddr::new(rtp.ip(), port)),
-        });
     }
 }
 
-fn shape(choice: &Choice<'_>) -> Shape {
-    let others = choice.lines.iter().enumerate().filter(|(n, _)| *n != choice.index);
-    Shape {
-        audio: choice.index,
-        proto: choice.line.proto.clone(),
-        rejected: others
-            .map(|(_, line)| RejectedLine {
-                media: line.media.clone(),
-                proto: line.proto.clone(),
-                formats: line.formats.clone(),
-            })
-            .collect(),
+/// Where the line's RTP goes; `None` when held by an address, or when no host is named.
+pub(super) fn remote_rtp(line: &MediaLine) -> Option<SocketAddr> {
+    match line.address {
+        Address::Ip(ip) => Some(SocketAddr::new(ip, line.port)),
+        Address::Unspecified | Address::Unknown => None,
     }
+}
+
+/// Where its RTCP goes, on a port of its own.
+pub(super) fn remote_rtcp(line: &MediaLine) -> Option<SocketAddr> {
+    let rtp = remote_rtp(line)?;
+    match line.rtcp {
+        Some((port, ip)) => Some(SocketAddr::new(ip.unwrap_or(rtp.ip()), port)),
+        None => rtp.port().checked_add(1).map(|port| SocketAddr::new(rtp.ip(), port)),
+    }
+}
+
+/// Shared ports were asked for and are possible. RFC 5761 §4: some payload types look like RTCP when the marker is set.
+pub(super) fn rtcp_mux(line: &MediaLine, pt: u8) -> bool {
+    line.rtcp_mux && !(64..96).contains(&pt)
+}
+
+/// The line's direction seen from us; `0.0.0.0` holds as in RFC 2543.
+pub(super) fn our_direction(line: &MediaLine) -> Direction {
+    let wanted = line.direction.reversed();
+    Direction::new(wanted.sends() && line.address != Address::Unspecified, wanted.receives())
 }
 
 /// Whole ticks in a packet: what was asked for, never above what is allowed, never below one tick.

@@ -2,10 +2,12 @@
 
 use std::net::IpAddr;
 
-use sdp_types::{Attribute, Connection, Media, Session};
+use sdp_types::{Attribute, Bandwidth, Connection, Media, Session};
 
 use super::{CodecName, Direction};
 use crate::error::Error;
+use crate::units::Bitrate;
+use crate::video::VideoCodec;
 
 /// Largest description that is read.
 pub(super) const MAX_BYTES: usize = 64 * 1024;
@@ -13,12 +15,12 @@ pub(super) const MAX_BYTES: usize = 64 * 1024;
 pub(super) const MAX_LINES: usize = 2_000;
 /// Most media lines; each costs a line in the answer.
 pub(super) const MAX_MEDIA: usize = 32;
-/// Formats of one audio line that are looked at.
+/// Formats of one media line that are looked at.
 const MAX_FORMATS: usize = 64;
 /// The URI of RFC 6464.
 pub(super) const LEVEL_URI: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
 
-/// One `m=` line and what belongs to it.
+/// One `m=` line and what belongs to it; directions are the far end's.
 #[derive(Clone, Debug)]
 pub(super) struct MediaLine {
     pub(super) media: String,
@@ -26,21 +28,86 @@ pub(super) struct MediaLine {
     pub(super) proto: String,
     /// The formats as written, for the echo in a rejection.
     pub(super) formats: String,
-    /// `Some` when it is audio.
-    pub(super) audio: Option<AudioLine>,
-}
-
-/// What an audio line says; directions are the far end's.
-#[derive(Clone, Debug)]
-pub(super) struct AudioLine {
     pub(super) address: Address,
     pub(super) direction: Direction,
+    pub(super) rtcp: Option<(u16, Option<IpAddr>)>,
+    pub(super) rtcp_mux: bool,
+    pub(super) content: Content,
+}
+
+impl MediaLine {
+    /// `Some` when it is audio.
+    pub(super) const fn audio(&self) -> Option<&AudioLine> {
+        if let Content::Audio(audio) = &self.content { Some(audio) } else { None }
+    }
+
+    /// `Some` when it is video.
+    pub(super) const fn video(&self) -> Option<&VideoLine> {
+        if let Content::Video(video) = &self.content { Some(video) } else { None }
+    }
+}
+
+/// What only lines of one medium say.
+#[derive(Clone, Debug)]
+pub(super) enum Content {
+    Audio(AudioLine),
+    Video(VideoLine),
+    Other,
+}
+
+/// What an audio line says.
+#[derive(Clone, Debug)]
+pub(super) struct AudioLine {
     pub(super) formats: Vec<Format>,
     pub(super) ptime_ms: Option<u32>,
     pub(super) maxptime_ms: Option<u32>,
-    pub(super) rtcp: Option<(u16, Option<IpAddr>)>,
-    pub(super) rtcp_mux: bool,
     pub(super) level: Option<LevelExtension>,
+}
+
+/// What a video line says.
+#[derive(Clone, Debug)]
+pub(super) struct VideoLine {
+    /// Only those of our codecs, in their order.
+    pub(super) formats: Vec<VideoFormat>,
+    /// Each `a=rtcp-fb` that we know (RFC 4585 §4.2); `None` is every payload type.
+    pub(super) feedback: Vec<(Option<u8>, FeedbackKind)>,
+    /// What the far end wants to receive at the most, without headers.
+    pub(super) bandwidth: Option<Bitrate>,
+    /// The camera, as opposed to slides or another angle (RFC 4796).
+    pub(super) is_main: bool,
+}
+
+/// One payload type of a video line.
+#[derive(Clone, Debug)]
+pub(super) struct VideoFormat {
+    pub(super) pt: u8,
+    pub(super) codec: VideoCodec,
+    pub(super) fmtp: String,
+}
+
+/// Feedback that can be agreed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FeedbackKind {
+    Nack,
+    Pli,
+    Fir,
+    Tmmbr,
+    Remb,
+}
+
+impl FeedbackKind {
+    pub(super) const ALL: [Self; 5] = [Self::Nack, Self::Pli, Self::Fir, Self::Tmmbr, Self::Remb];
+
+    /// As it is written after the payload type (RFC 4585 §4.2, RFC 5104 §7.1, draft-alvestrand-rmcat-remb).
+    pub(super) const fn words(self) -> &'static str {
+        match self {
+            Self::Nack => "nack",
+            Self::Pli => "nack pli",
+            Self::Fir => "ccm fir",
+            Self::Tmmbr => "ccm tmmbr",
+            Self::Remb => "goog-remb",
+        }
+    }
 }
 
 /// What a `c=` line names.
@@ -89,7 +156,7 @@ pub(super) fn media_lines(sdp: &str) -> Result<Vec<MediaLine>, Error> {
 }
 
 /// Keeps the lines that mean something to us, each in its place so that an error names the right line. What phones
-/// write into `o=`, `t=` or `b=` is often wrong, and never needed.
+/// write into `o=` or `t=` is often wrong, and never needed; of `b=`, what is understood is kept.
 fn relevant(sdp: &str) -> Result<String, Error> {
     if sdp.len() > MAX_BYTES {
         return Err(Error::Peer(format!("the session description is longer than {MAX_BYTES} bytes")));
@@ -109,7 +176,8 @@ fn relevant(sdp: &str) -> Result<String, Error> {
                 }
                 push_media(&mut kept, line);
             }
-            [b'o' | b's' | b'i' | b'u' | b'e' | b'p' | b'b' | b't' | b'r' | b'z' | b'k', b'=', ..] => {}
+            [b'b', b'=', ..] => push_bandwidth(&mut kept, line),
+            [b'o' | b's' | b'i' | b'u' | b'e' | b'p' | b't' | b'r' | b'z' | b'k', b'=', ..] => {}
             _ => kept.push_str(line),
         }
         kept.push('\n');
@@ -132,6 +200,17 @@ fn push_media(kept: &mut String, line: &str) {
     }
 }
 
+/// `b=AS` and `b=TIAS` (RFC 3890); some write a fraction.
+fn push_bandwidth(kept: &mut String, line: &str) {
+    let Some((kind, value)) = line.get(2..).and_then(|rest| rest.split_once(':')) else { return };
+    let Some(kind) = ["AS", "TIAS"].into_iter().find(|known| kind.trim().eq_ignore_ascii_case(known)) else { return };
+    let value = value.trim();
+    let digits = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
+    if let Some(number) = value.get(..digits).and_then(|number| number.parse::<u32>().ok()) {
+        kept.push_str(&format!("b={kind}:{number}"));
+    }
+}
+
 /// One printable line, as it ends in a log and a Warning header.
 fn reason(text: &str) -> String {
     let text: String = text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(120).collect();
@@ -139,30 +218,100 @@ fn reason(text: &str) -> String {
 }
 
 fn media_line(session: &Session, media: &Media) -> MediaLine {
-    let audio = media.media.eq_ignore_ascii_case("audio").then(|| audio_line(session, media));
+    let own = || media.attributes.iter();
+    // Some attributes may stand above all media lines and hold for each.
+    let inherited = || own().chain(&session.attributes);
+    let is = |name: &str| media.media.eq_ignore_ascii_case(name);
     MediaLine {
         media: media.media.clone(),
         port: media.port,
         proto: media.proto.clone(),
         formats: media.fmt.clone(),
-        audio,
+        address: address(media.connections.first().or(session.connection.as_ref())),
+        direction: inherited().find_map(|a| direction(&a.attribute)).unwrap_or(Direction::SendRecv),
+        rtcp: own().find_map(rtcp),
+        rtcp_mux: own().any(|a| a.attribute.eq_ignore_ascii_case("rtcp-mux")),
+        content: if is("audio") {
+            Content::Audio(AudioLine {
+                formats: payload_types(media).into_iter().map(|pt| format(media, pt)).collect(),
+                ptime_ms: own().find_map(|a| milliseconds(a, "ptime")),
+                maxptime_ms: own().find_map(|a| milliseconds(a, "maxptime")),
+                level: inherited().find_map(level),
+            })
+        } else if is("video") {
+            Content::Video(video_line(session, media))
+        } else {
+            Content::Other
+        },
     }
 }
 
-fn audio_line(session: &Session, media: &Media) -> AudioLine {
-    let own = || media.attributes.iter();
-    // Some attributes may stand above all media lines and hold for each.
-    let inherited = || own().chain(&session.attributes);
-    AudioLine {
-        address: address(media.connections.first().or(session.connection.as_ref())),
-        direction: inherited().find_map(|a| direction(&a.attribute)).unwrap_or(Direction::SendRecv),
-        formats: formats(media),
-        ptime_ms: own().find_map(|a| milliseconds(a, "ptime")),
-        maxptime_ms: own().find_map(|a| milliseconds(a, "maxptime")),
-        rtcp: own().find_map(rtcp),
-        rtcp_mux: own().any(|a| a.attribute.eq_ignore_ascii_case("rtcp-mux")),
-        level: inherited().find_map(level),
+fn video_line(session: &Session, media: &Media) -> VideoLine {
+    let of_line = bandwidth(&media.bandwidths).map(Bitrate::as_bps);
+    // What is stated for the session has to hold the audio too.
+    let of_session = bandwidth(&session.bandwidths).map(|all| less(all.as_bps(), AUDIO_SHARE_BPS));
+    VideoLine {
+        formats: payload_types(media).into_iter().filter_map(|pt| video_format(media, pt)).collect(),
+        feedback: media.attributes.iter().filter_map(feedback).collect(),
+        bandwidth: of_line.into_iter().chain(of_session).min().map(Bitrate::bps),
+        is_main: media.attributes.iter().find_map(|a| value(a, "content")).is_none_or(|content| {
+            content.split(',').any(|c| ["main", "speaker"].iter().any(|main| c.trim().eq_ignore_ascii_case(main)))
+        }),
     }
+}
+
+/// G.711 with its headers.
+const AUDIO_SHARE_BPS: u32 = 80_000;
+
+/// Something is left, however little there is.
+const fn less(all_bps: u32, part_bps: u32) -> u32 {
+    let rest = all_bps.saturating_sub(part_bps);
+    if rest < all_bps / 2 { all_bps / 2 } else { rest }
+}
+
+/// The rate without headers. Zero counts as not written: it would mean that nothing may be sent (RFC 3264 §5), for
+/// which everybody uses directions.
+fn bandwidth(lines: &[Bandwidth]) -> Option<Bitrate> {
+    let stated = |kind: &str| lines.iter().find(|b| b.bwtype == kind && b.bandwidth != 0).map(|b| b.bandwidth);
+    let bps = stated("TIAS").map(|bps| u32::try_from(bps).unwrap_or(u32::MAX)).or_else(|| {
+        // Kilobits with headers, which take 5 %.
+        let bps = stated("AS")?.saturating_mul(950);
+        Some(less(u32::try_from(bps).unwrap_or(u32::MAX), AS_MARGIN_BPS))
+    });
+    bps.map(Bitrate::bps)
+}
+
+/// RFC 8829 §5.9: 50 headers of 40 bytes each second.
+pub(super) const AS_MARGIN_BPS: u32 = 50 * 40 * 8;
+
+/// `<pt>|* <type> [<parameter> …]`.
+fn feedback(attribute: &Attribute) -> Option<(Option<u8>, FeedbackKind)> {
+    let mut fields = value(attribute, "rtcp-fb")?.split_whitespace();
+    let pt = match fields.next()? {
+        "*" => None,
+        pt => Some(pt.parse().ok()?),
+    };
+    let (kind, parameter) = (fields.next()?.to_ascii_lowercase(), fields.next().map(str::to_ascii_lowercase));
+    let kind = match (kind.as_str(), parameter.as_deref()) {
+        ("nack", None) => FeedbackKind::Nack,
+        ("nack", Some("pli")) => FeedbackKind::Pli,
+        ("ccm", Some("fir")) => FeedbackKind::Fir,
+        ("ccm", Some("tmmbr")) => FeedbackKind::Tmmbr,
+        ("goog-remb", _) => FeedbackKind::Remb,
+        _ => return None,
+    };
+    Some((pt, kind))
+}
+
+fn video_format(media: &Media, pt: u8) -> Option<VideoFormat> {
+    let of_pt = |name| media.attributes.iter().filter_map(move |a| after_pt(value(a, name)?, pt));
+    let (name, clock_hz, _) = of_pt("rtpmap").next().and_then(rtpmap)?;
+    let codec = [(VideoCodec::H264, "H264"), (VideoCodec::Vp8, "VP8")]
+        .into_iter()
+        .find_map(|(codec, known)| (clock_hz == 90_000 && name.eq_ignore_ascii_case(known)).then_some(codec))?;
+    // Some phones give each parameter a line of its own.
+    let fmtp = of_pt("fmtp").collect::<Vec<_>>().join(";");
+    Some(VideoFormat { pt, codec, fmtp })
 }
 
 fn address(connection: Option<&Connection>) -> Address {
@@ -222,17 +371,18 @@ fn level(attribute: &Attribute) -> Option<LevelExtension> {
     Some(LevelExtension { id, vad, direction: way })
 }
 
-fn formats(media: &Media) -> Vec<Format> {
-    let mut formats: Vec<Format> = Vec::new();
+/// What is usable of the formats, each once.
+fn payload_types(media: &Media) -> Vec<u8> {
+    let mut all: Vec<u8> = Vec::new();
     for pt in media.fmt.split_whitespace().filter_map(|f| f.parse::<u8>().ok()).filter(|pt| *pt < 128) {
-        if formats.len() >= MAX_FORMATS {
+        if all.len() >= MAX_FORMATS {
             break;
         }
-        if formats.iter().all(|f| f.pt != pt) {
-            formats.push(format(media, pt));
+        if !all.contains(&pt) {
+            all.push(pt);
         }
     }
-    formats
+    all
 }
 
 fn format(media: &Media, pt: u8) -> Format {
