@@ -264,8 +264,8 @@ pub(crate) fn accept(
     }
     let offered_level = write::level_id(present_audio);
     audio.level_extension = audio.level_extension.filter(|id| *id == offered_level);
-    let offered_mux = present.and_then(|p| p.video.as_ref()).is_some_and(|v| v.rtcp_mux);
-    let video = video.zip(line(Usage::Video)).and_then(|((ours, _), line)| video::accepted(line, ours, offered_mux));
+    let present_video = present.and_then(|p| p.video.as_ref());
+    let video = video.zip(line(Usage::Video)).and_then(|((ours, _), line)| video::accepted(line, ours, present_video));
     if video.is_none() {
         shape.refuse_video();
     }

@@ -7,12 +7,17 @@ use proptest::prelude::*;
 use super::*;
 use crate::error::Refused;
 
-const ALL: &[CodecName] = &[CodecName::Opus, CodecName::Pcmu, CodecName::Pcma];
+pub(super) const ALL: &[CodecName] = &[CodecName::Opus, CodecName::Pcmu, CodecName::Pcma];
 
-fn local() -> LocalMedia {
+pub(super) fn audio(codecs: &[CodecName]) -> Capabilities {
+    Capabilities { audio: codecs.to_vec(), video: None }
+}
+
+pub(super) fn local() -> LocalMedia {
     LocalMedia {
         rtp_port: 20_000,
         rtcp_port: 20_001,
+        video: None,
         address: IpAddr::from([192, 0, 2, 1]),
         session_id: 4711,
         session_version: 3,
@@ -24,11 +29,16 @@ fn answered(sdp: &str) -> (AudioTerms, Answer) {
 }
 
 fn answered_with(sdp: &str, codecs: &[CodecName]) -> (AudioTerms, Answer) {
-    answer(&Offer::parse(sdp).unwrap(), &local(), codecs).unwrap_or_else(|e| panic!("{e}\n{sdp}"))
+    let (terms, answer) = agreed(sdp, codecs);
+    (terms.audio, answer)
+}
+
+fn agreed(sdp: &str, codecs: &[CodecName]) -> (SessionTerms, Answer) {
+    answer(&Offer::parse(sdp).unwrap(), &local(), &audio(codecs)).unwrap_or_else(|e| panic!("{e}\n{sdp}"))
 }
 
 fn refused(sdp: &str) -> Error {
-    answer(&Offer::parse(sdp).unwrap(), &local(), ALL).unwrap_err()
+    answer(&Offer::parse(sdp).unwrap(), &local(), &audio(ALL)).unwrap_err()
 }
 
 /// A plain offer with these lines under its `m=` line.
@@ -43,7 +53,7 @@ fn plain(port: u16, formats: &str, attributes: &[&str]) -> String {
     sdp
 }
 
-fn lines(answer: &Answer) -> Vec<&str> {
+pub(super) fn lines(answer: &Answer) -> Vec<&str> {
     assert!(answer.sdp.ends_with("\r\n"));
     answer.sdp.split_terminator("\r\n").collect()
 }
@@ -238,7 +248,7 @@ fn config_limits_the_offer_and_the_offer_gives_the_order() {
     assert_eq!(answered_with(sdp, &[CodecName::Pcma, CodecName::Pcmu]).0.pt, 0);
     assert_eq!(answered_with(sdp, &[CodecName::Pcma]).0.pt, 8);
     let offer = Offer::parse(sdp).unwrap();
-    assert_eq!(answer(&offer, &local(), &[]).unwrap_err(), Error::Refused(Refused::NoCommonCodec));
+    assert_eq!(answer(&offer, &local(), &audio(&[])).unwrap_err(), Error::Refused(Refused::NoCommonCodec));
 }
 
 #[test]
@@ -405,7 +415,7 @@ fn rtcp_goes_where_the_offer_says() {
     let clash = plain(4000, "72", &["a=rtpmap:72 PCMU/8000", "a=rtcp-mux"]);
     assert!(!answered(&clash).0.rtcp_mux);
     let odd = LocalMedia { rtcp_port: 30_000, ..local() };
-    let (_, answer) = answer(&Offer::parse(&plain(4000, "0", &[])).unwrap(), &odd, ALL).unwrap();
+    let (_, answer) = answer(&Offer::parse(&plain(4000, "0", &[])).unwrap(), &odd, &audio(ALL)).unwrap();
     assert!(lines(&answer).contains(&"a=rtcp:30000"));
 }
 
@@ -439,12 +449,13 @@ fn comfort_noise_is_noted_beside_g711_and_not_answered() {
 
 #[test]
 fn our_offer_is_answered_by_ourselves_and_accepted() {
-    let text = offer(&local(), ALL);
+    let text = offer(&local(), &audio(ALL));
     let parsed = Offer::parse(&text).unwrap();
     assert!(text.contains("m=audio 20000 RTP/AVP 111 0 8 101 110\r\n"), "{text}");
     let far = LocalMedia { rtp_port: 4000, rtcp_port: 4001, address: IpAddr::from([192, 0, 2, 9]), ..local() };
-    let (_, reply) = answer(&parsed, &far, &[CodecName::Pcma]).unwrap();
-    let (terms, answer) = accept(&Offer::parse(&reply.sdp).unwrap(), ALL, None).unwrap();
+    let (_, reply) = answer(&parsed, &far, &audio(&[CodecName::Pcma])).unwrap();
+    let (SessionTerms { audio: terms, .. }, answer) =
+        accept(&Offer::parse(&reply.sdp).unwrap(), &local(), &audio(ALL), None).unwrap();
     assert_eq!((terms.codec, terms.pt), (CodecName::Pcma, 8));
     assert_eq!(terms.dtmf, [(101, 8_000)]);
     assert_eq!(terms.remote_rtp, Some("192.0.2.9:4000".parse().unwrap()));
@@ -456,16 +467,17 @@ fn our_offer_is_answered_by_ourselves_and_accepted() {
 fn an_answer_agrees_to_nothing_that_was_not_offered() {
     let reply =
         plain(4000, "0", &["a=rtcp-mux", "a=extmap:5 urn:ietf:params:rtp-hdrext:ssrc-audio-level", "a=recvonly"]);
-    let (terms, _) = accept(&Offer::parse(&reply).unwrap(), ALL, None).unwrap();
+    let (SessionTerms { audio: terms, .. }, _) =
+        accept(&Offer::parse(&reply).unwrap(), &local(), &audio(ALL), None).unwrap();
     assert!(!terms.rtcp_mux);
     assert_eq!(terms.remote_rtcp, Some("192.0.2.9:4001".parse().unwrap()));
     assert_eq!(terms.level_extension, None);
     assert_eq!(terms.direction, Direction::SendOnly);
-    let rejected = accept(&Offer::parse(&plain(0, "0", &[])).unwrap(), ALL, None).unwrap_err();
+    let rejected = accept(&Offer::parse(&plain(0, "0", &[])).unwrap(), &local(), &audio(ALL), None).unwrap_err();
     assert_eq!(rejected, Error::Refused(Refused::NoAudio));
     // Only the line that we offered counts.
     let second = plain(0, "0", &["m=audio 4000 RTP/AVP 0"]);
-    assert!(accept(&Offer::parse(&second).unwrap(), ALL, None).is_err());
+    assert!(accept(&Offer::parse(&second).unwrap(), &local(), &audio(ALL), None).is_err());
 }
 
 #[test]
@@ -473,15 +485,15 @@ fn a_new_offer_keeps_payload_types_and_media_lines() {
     // The phone uses 101 for Opus and 111 for events, and has two lines that we refused.
     let first = "v=0\r\nc=IN IP4 192.0.2.9\r\nm=video 4002 RTP/AVP 97\r\nm=audio 4000 RTP/AVPF 101 111\r\n\
         a=rtpmap:101 opus/48000/2\r\na=rtpmap:111 telephone-event/48000\r\na=rtcp-mux\r\nm=image 9 udptl t38\r\n";
-    let (terms, _) = answered(first);
-    let text = reoffer(&LocalMedia { session_version: 4, ..local() }, ALL, &terms);
+    let (terms, _) = agreed(first, ALL);
+    let text = reoffer(&LocalMedia { session_version: 4, ..local() }, &audio(ALL), &terms);
     let media: Vec<_> = text.split("\r\n").filter(|l| l.starts_with("m=")).collect();
     assert_eq!(media, ["m=video 0 RTP/AVP 97", "m=audio 20000 RTP/AVPF 101 0 8 96 111", "m=image 0 udptl t38"]);
     assert!(text.contains("o=- 4711 4 IN IP4 192.0.2.1\r\n") && text.contains("a=rtcp-mux\r\n"), "{text}");
     let far = LocalMedia { rtp_port: 4000, rtcp_port: 4001, address: IpAddr::from([192, 0, 2, 9]), ..local() };
-    let (_, reply) = answer(&Offer::parse(&text).unwrap(), &far, ALL).unwrap();
-    let (after, _) = accept(&Offer::parse(&reply.sdp).unwrap(), ALL, Some(&terms)).unwrap();
-    assert_eq!((after.pt, after.rtcp_mux, &after.shape), (101, true, &terms.shape));
+    let (_, reply) = answer(&Offer::parse(&text).unwrap(), &far, &audio(ALL)).unwrap();
+    let (after, _) = accept(&Offer::parse(&reply.sdp).unwrap(), &local(), &audio(ALL), Some(&terms)).unwrap();
+    assert_eq!((after.audio.pt, after.audio.rtcp_mux, &after.shape), (101, true, &terms.shape));
 }
 
 #[test]
@@ -536,9 +548,9 @@ proptest! {
     fn any_lines_never_panic_and_every_answer_is_sound(lines in proptest::collection::vec(any_line(), 0..30)) {
         let text = format!("v=0\r\nc=IN IP4 192.0.2.9\r\nm=audio 4000 RTP/AVP 0 96\r\n{}\r\n", lines.join("\r\n"));
         let Ok(parsed) = Offer::parse(&text) else { return Ok(()) };
-        let Ok((terms, reply)) = answer(&parsed, &local(), ALL) else { return Ok(()) };
-        prop_assert!([20, 40, 60].contains(&terms.ptime_ms));
-        prop_assert!(terms.pt < 128 && terms.dtmf.len() <= 4);
+        let Ok((terms, reply)) = answer(&parsed, &local(), &audio(ALL)) else { return Ok(()) };
+        prop_assert!([20, 40, 60].contains(&terms.audio.ptime_ms));
+        prop_assert!(terms.audio.pt < 128 && terms.audio.dtmf.len() <= 4);
         let read = Offer::parse(&reply.sdp).expect("our answer parses");
         prop_assert_eq!(read.lines.len(), parsed.lines.len());
         prop_assert_eq!(read.lines.iter().filter(|l| l.port != 0).count(), 1);
@@ -546,8 +558,8 @@ proptest! {
             prop_assert_eq!(&ours.media, &theirs.media);
             prop_assert_eq!(&ours.proto, &theirs.proto);
         }
-        let again = Offer::parse(&reoffer(&local(), ALL, &terms)).expect("our offer parses");
+        let again = Offer::parse(&reoffer(&local(), &audio(ALL), &terms)).expect("our offer parses");
         prop_assert_eq!(again.lines.len(), parsed.lines.len());
-        let _ = accept(&parsed, ALL, Some(&terms));
+        let _ = accept(&parsed, &local(), &audio(ALL), Some(&terms));
     }
 }

@@ -193,16 +193,18 @@ pub(super) fn choose<'a>(lines: &'a [MediaLine], ours: &VideoCapabilities) -> Op
 
 /// The terms by the answer to our offer. The far end's order decides, as it sends what it names first; whatever profile
 /// it names, it was offered ours. `None` when it refused.
-pub(super) fn accepted(line: &MediaLine, ours: &VideoCapabilities, offered_mux: bool) -> Option<VideoTerms> {
+pub(super) fn accepted(line: &MediaLine, ours: &VideoCapabilities, present: Option<&VideoTerms>) -> Option<VideoTerms> {
     let video = usable(line)?;
     let (format, parameters, limits) = candidates(video, ours, true).next()?;
     let mut terms = terms(&VideoChoice { index: 0, line, video, pt: format.pt, parameters, limits }, ours);
-    if terms.rtcp_mux && !offered_mux {
+    if terms.rtcp_mux && !present.is_some_and(|p| p.rtcp_mux) {
         terms.rtcp_mux = false;
         terms.remote_rtcp = remote_rtcp(line);
     }
-    // What we said is what was offered, whatever came back.
-    terms.profile_level_id = terms.profile_level_id.map(|_| ProfileLevel::ours(ours.resolution, ours.framerate).0);
+    // What we state is what we offered.
+    let stated = present.filter(|p| p.pt == terms.pt).and_then(|p| p.profile_level_id);
+    terms.profile_level_id =
+        terms.profile_level_id.map(|_| stated.unwrap_or(ProfileLevel::ours(ours.resolution, ours.framerate).0));
     Some(terms)
 }
 
