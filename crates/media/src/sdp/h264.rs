@@ -57,6 +57,13 @@ impl ProfileLevel {
         Self([profile, flags, level.map_or(LEAST_LEVEL, |level| level.0)])
     }
 
+    /// The profile that is agreed already, at our level: only the level may differ in a later offer (RFC 6184 §8.2.2).
+    pub(super) fn at_level_of(self, ours: Self) -> Self {
+        let ([profile, flags, _], [_, _, level]) = (self.0, ours.0);
+        let flags = if self.is_1b() { flags & !CONSTRAINT_SET3 } else { flags };
+        Self([profile, flags, level])
+    }
+
     /// Baseline or Constrained Baseline by RFC 6184 Table 5: its streams can be decoded by who decodes these, and ours by
     /// it. The RFC allows no other profile in an answer than the one that was offered (§8.2.2), and a sender that was
     /// answered Main or High uses it; such a format is left alone.
@@ -148,15 +155,13 @@ impl H264Parameters {
     /// What we answer: the offered profile, with our own level as far as the offer lets us differ (RFC 6184 §8.2.2).
     pub(super) fn answered(&self, ours: ProfileLevel) -> ProfileLevel {
         let Some(offered) = self.profile_level else { return ours };
-        let [profile, flags, level] = offered.0;
-        let [_, _, our_level] = ours.0;
+        let ([_, _, level], [_, _, our_level]) = (offered.0, ours.0);
         let holds = offered.is_1b() || level < our_level;
         // A level that means nothing is not repeated.
         if holds && !self.level_asymmetry && offered.level().is_some() {
             return offered;
         }
-        let flags = if offered.is_1b() { flags & !CONSTRAINT_SET3 } else { flags };
-        ProfileLevel([profile, flags, our_level])
+        offered.at_level_of(ours)
     }
 }
 

@@ -59,6 +59,11 @@ impl VideoTerms {
     pub(crate) const fn on_hold(&self) -> bool {
         !self.direction.sends()
     }
+
+    /// What a later offer states for this format.
+    pub(super) fn offered_again(&self, ours: ProfileLevel) -> ProfileLevel {
+        self.profile_level_id.map_or(ours, |agreed| ProfileLevel(agreed).at_level_of(ours))
+    }
 }
 
 /// The largest stream that a decoder takes.
@@ -202,9 +207,9 @@ pub(super) fn accepted(line: &MediaLine, ours: &VideoCapabilities, present: Opti
         terms.remote_rtcp = remote_rtcp(line);
     }
     // What we state is what we offered.
-    let stated = present.filter(|p| p.pt == terms.pt).and_then(|p| p.profile_level_id);
-    terms.profile_level_id =
-        terms.profile_level_id.map(|_| stated.unwrap_or(ProfileLevel::ours(ours.resolution, ours.framerate).0));
+    let level = ProfileLevel::ours(ours.resolution, ours.framerate);
+    let stated = present.filter(|p| p.pt == terms.pt).map_or(level, |p| p.offered_again(level));
+    terms.profile_level_id = terms.profile_level_id.map(|_| stated.0);
     Some(terms)
 }
 

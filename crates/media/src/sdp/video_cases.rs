@@ -359,7 +359,8 @@ fn our_offer_reads_as_a_whole() {
 fn formats_are_chosen_by_what_takes_the_picture_then_codec_mode_and_level() {
     let h264 = |pt: u8, rest: &str| [format!("a=rtpmap:{pt} H264/90000"), format!("a=fmtp:{pt} {rest}")];
     let vp8 = |pt: u8, rest: &str| [format!("a=rtpmap:{pt} VP8/90000"), format!("a=fmtp:{pt} {rest}")];
-    let cases: [(&str, Vec<[String; 2]>, Option<u8>); 9] = [
+    type Formats = Vec<[String; 2]>;
+    let cases: [(&str, Formats, Option<u8>); 9] = [
         ("ours goes first", vec![vp8(96, ""), h264(97, "profile-level-id=42801f")], Some(97)),
         (
             "unless only the other takes it",
@@ -562,12 +563,14 @@ fn a_new_offer_keeps_the_video_where_and_what_it_was() {
     let text = reoffer(&with_ports(), &all(), &terms);
     let media = ["m=image 0 udptl t38", "m=video 20002 RTP/AVPF 98 96 102", "m=audio 20000 RTP/AVP 0 111 8 100 110"];
     assert_eq!(media_lines(&text), media);
-    assert!(text.contains("a=fmtp:98 profile-level-id=428016;packetization-mode=1;level-asymmetry-allowed=1\r\n"));
+    assert!(text.contains("a=fmtp:98 profile-level-id=42801f;packetization-mode=1;level-asymmetry-allowed=1\r\n"));
     assert_eq!(text.matches("a=rtcp-mux\r\n").count(), 1, "{text}");
     let (_, reply) = answer(&Offer::parse(&text).unwrap(), &far(), &all()).unwrap();
     let (after, _) = accept(&Offer::parse(&reply.sdp).unwrap(), &with_ports(), &all(), Some(&terms)).unwrap();
     let (before, video) = (terms.video.as_ref().unwrap(), after.video.as_ref().unwrap());
-    assert_eq!((video.pt, video.rtcp_mux, video.profile_level_id), (98, true, before.profile_level_id));
+    assert_eq!(before.profile_level_id, Some([0x42, 0x80, 0x16]));
+    // The level was bound to the far end's offer; our own offer states ours.
+    assert_eq!((video.pt, video.rtcp_mux, video.profile_level_id), (98, true, Some([0x42, 0x80, 31])));
     assert_eq!(after.shape, terms.shape);
     // And once more: nothing drifts.
     assert_eq!(reoffer(&with_ports(), &all(), &after), text);

@@ -131,7 +131,7 @@ fn video_offer(ours: &VideoCapabilities, local: LocalVideo, present: Option<&Vid
         taken.push(pt);
         match codec {
             VideoCodec::H264 => {
-                let level = known.and_then(|p| p.profile_level_id).map_or(level, ProfileLevel);
+                let level = known.map_or(level, |p| p.offered_again(level));
                 line.h264(pt, level, mode, true);
             }
             VideoCodec::Vp8 => line.vp8(pt, ours),

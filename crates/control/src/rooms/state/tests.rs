@@ -29,7 +29,7 @@ fn somebody(number: i64) -> (Participant, mpsc::Receiver<DialogOrder>) {
         call_id: format!("call-{number}"),
         dialog,
     };
-    let answer = Answer { sdp: String::new(), codec: CodecName::Pcmu, on_hold: false };
+    let answer = Answer { sdp: String::new(), codec: CodecName::Pcmu, video: None, on_hold: false };
     let leg = LegId(number.unsigned_abs());
     (Participant::new(ParticipantId(number), leg, caller, &answer, Timestamp::UNIX_EPOCH), orders)
 }
