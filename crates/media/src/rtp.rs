@@ -1,8 +1,10 @@
 //! RTP and RTCP on the wire: one mechanism a file, the RFC at its top.
 
+pub mod h264;
 pub mod packet;
 pub mod rtcp;
 pub mod source;
+pub mod vp8;
 
 /// Property tests that run the same everywhere and write no files.
 #[cfg(test)]

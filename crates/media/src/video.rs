@@ -3,6 +3,7 @@
 
 pub mod access_unit;
 pub mod picture;
+pub mod reception;
 
 /// The video codecs that can be negotiated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
