@@ -199,10 +199,9 @@ impl Reception {
                     self.lose();
                 }
                 Front::Packet(next) => {
-                    let is_next_frame = !next.bytes.is_empty()
-                        && self.open.is_some_and(|open| {
-                            open.timestamp != next.timestamp || self.assembly.is_another_frame(&next.bytes)
-                        });
+                    let is_next_frame = self
+                        .open
+                        .is_some_and(|open| self.assembly.is_next_frame(open.timestamp, next.timestamp, &next.bytes));
                     if is_next_frame {
                         if let Some(received) = self.end_frame(out) {
                             return Some(received);
@@ -365,7 +364,8 @@ impl Reception {
             Open { timestamp, since: at, arrived: at, is_whole }
         });
         open.arrived = open.arrived.max(at);
-        if !self.assembly.push(seq as u16, timestamp, bytes, &mut self.unit) && open.is_whole {
+        // The frame's timestamp is that of its first packet, even if the sender thinks otherwise.
+        if !self.assembly.push(seq as u16, open.timestamp, bytes, &mut self.unit) && open.is_whole {
             self.stats.discarded += 1;
         }
         // A sender may mark its parameter sets, too: they go with the picture that follows.

@@ -76,9 +76,16 @@ impl Assembly {
         }
     }
 
-    /// The payload begins a frame, though its timestamp is that of the one before. H.264 cannot tell: some senders repeat
-    /// parameter sets within a picture.
-    pub(super) fn is_another_frame(&self, payload: &[u8]) -> bool {
+    /// The payload, which follows on the open frame, is not of it. Timestamps tell, unless the sender changes them within a
+    /// frame, or gives two frames the same: of that, only VP8 says for sure. In H.264 some senders repeat parameter sets
+    /// within a picture.
+    pub(super) fn is_next_frame(&self, open: u32, timestamp: u32, payload: &[u8]) -> bool {
+        if payload.is_empty() {
+            return false;
+        }
+        if timestamp != open {
+            return !self.has_picture() || !self.continues(payload);
+        }
         matches!(self, Self::Vp8(vp8) if vp8.has_picture() && Vp8Depacketizer::begins(payload))
     }
 }
