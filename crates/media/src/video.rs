@@ -2,8 +2,10 @@
 //! sockets; only the composer's thread decodes, draws and encodes.
 
 pub mod access_unit;
+pub mod layout;
 pub mod picture;
 pub mod reception;
+pub mod stage;
 
 /// The video codecs that can be negotiated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
