@@ -2,10 +2,14 @@
 //! sockets; only the composer's thread decodes, draws and encodes.
 
 pub mod access_unit;
+pub mod canvas;
+pub mod jpeg;
 pub mod layout;
 pub mod picture;
 pub mod reception;
+pub mod scale;
 pub mod stage;
+pub mod text;
 
 /// The video codecs that can be negotiated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
