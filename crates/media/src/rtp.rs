@@ -1,5 +1,6 @@
 //! RTP and RTCP on the wire: one mechanism a file, the RFC at its top.
 
+pub mod feedback;
 pub mod h264;
 pub mod packet;
 pub mod rtcp;

@@ -3,10 +3,15 @@
 
 use std::time::Duration;
 
+use super::feedback::{self, Feedback, MAX_FEEDBACK_BYTES};
 use crate::units::Ssrc;
 
 /// Room for the largest compound that [`Compound::write`] makes with one report block and a CNAME of 255 bytes.
 pub const MAX_COMPOUND_BYTES: usize = 28 + 24 + 8 + 2 + 255 + 3 + 8;
+/// The same for [`Compound::write_with`], with one feedback of each kind.
+pub const MAX_COMPOUND_WITH_FEEDBACK_BYTES: usize = MAX_COMPOUND_BYTES + MAX_FEEDBACK_BYTES;
+// It passes where our RTP does.
+const _: () = assert!(MAX_COMPOUND_WITH_FEEDBACK_BYTES <= 1_200);
 /// Packets of one datagram that are looked at; 65,535 bytes could hold 16,383.
 const MAX_PACKETS: usize = 32;
 
@@ -108,7 +113,9 @@ pub enum Packet<'a> {
     },
     /// BYE.
     Goodbye(Sources<'a>),
-    /// APP, feedback, XR, or what is not invented yet.
+    /// NACK, PLI, FIR, TMMBR, TMMBN or REMB.
+    Feedback(feedback::Received<'a>),
+    /// APP, other feedback, XR, or what is not invented yet.
     Other(u8),
 }
 
@@ -206,6 +213,10 @@ fn parse_packet(kind: u8, count: usize, body: &[u8]) -> Option<Packet<'_>> {
             Some(Packet::Description { from: Ssrc(from), cname: cname(rest) })
         }
         BYE => Some(Packet::Goodbye(Sources(body.as_chunks::<4>().0.get(..count)?))),
+        feedback::RTPFB | feedback::PSFB => {
+            let received = feedback::Received::parse(kind, count, body);
+            Some(received.map_or(Packet::Other(kind), Packet::Feedback))
+        }
         other => Some(Packet::Other(other)),
     }
 }
@@ -229,7 +240,7 @@ fn cname(mut items: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// What we send: SR or RR, SDES with the CNAME, and BYE when the leg ends (RFC 3550 §6.1).
+/// What we send: SR or RR, SDES with the CNAME, feedback (RFC 4585 §3.1), and BYE when the leg ends (RFC 3550 §6.1).
 #[derive(Clone, Copy, Debug)]
 pub struct Compound<'a> {
     /// Our source.
@@ -247,6 +258,11 @@ pub struct Compound<'a> {
 impl Compound<'_> {
     /// Writes it and gives its length. `None` when `out` is too small; [`MAX_COMPOUND_BYTES`] always suffice.
     pub fn write(&self, out: &mut [u8]) -> Option<usize> {
+        self.write_with(&[], out)
+    }
+
+    /// The same with feedback in it. [`MAX_COMPOUND_WITH_FEEDBACK_BYTES`] suffice for one of each kind.
+    pub fn write_with(&self, feedback: &[Feedback<'_>], out: &mut [u8]) -> Option<usize> {
         let mut out = Out { buffer: out, at: 0 };
         let blocks = u8::from(self.report.is_some());
         let block_words = u16::from(blocks) * 6;
@@ -276,6 +292,9 @@ impl Compound<'_> {
         out.bytes(&[SDES_CNAME, text.len() as u8])?;
         out.bytes(text)?;
         out.bytes([0; 4].get(..padded - 2 - text.len())?)?;
+        for feedback in feedback {
+            feedback.write(self.ssrc, &mut out)?;
+        }
         if self.bye {
             out.header(1, BYE, 1)?;
             out.word(self.ssrc.0)?;
@@ -285,23 +304,23 @@ impl Compound<'_> {
 }
 
 /// A place in the caller's buffer.
-struct Out<'a> {
+pub(super) struct Out<'a> {
     buffer: &'a mut [u8],
     at: usize,
 }
 
 impl Out<'_> {
-    fn bytes(&mut self, bytes: &[u8]) -> Option<()> {
+    pub(super) fn bytes(&mut self, bytes: &[u8]) -> Option<()> {
         let end = self.at.checked_add(bytes.len())?;
         self.buffer.get_mut(self.at..end)?.copy_from_slice(bytes);
         self.at = end;
         Some(())
     }
-    fn word(&mut self, word: u32) -> Option<()> {
+    pub(super) fn word(&mut self, word: u32) -> Option<()> {
         self.bytes(&word.to_be_bytes())
     }
     /// `words`: those that follow the header.
-    fn header(&mut self, count: u8, kind: u8, words: u16) -> Option<()> {
+    pub(super) fn header(&mut self, count: u8, kind: u8, words: u16) -> Option<()> {
         let [l0, l1] = words.to_be_bytes();
         self.bytes(&[0x80 | count & 0x1f, kind, l0, l1])
     }
@@ -498,6 +517,8 @@ mod tests {
                     blocks.fold(0, |items, block| items + 1 + round_trip(1, &block).map_or(0, |_| 0))
                 }
                 Packet::Goodbye(sources) => sources.count(),
+                // Whose entries have bounds and tests of their own.
+                Packet::Feedback(_) => 1,
                 Packet::Description { .. } | Packet::Other(_) => 1,
             };
         }
