@@ -8,6 +8,7 @@ pub mod layout;
 pub mod picture;
 pub mod reception;
 pub mod scale;
+pub mod sending;
 pub mod stage;
 pub mod text;
 
