@@ -217,7 +217,7 @@ fn no_20_ms_see_more_than_twice_the_rate_and_a_packet() {
         let mut wire = Wire::new(Outgoing::new(VideoCodec::H264, 96, SSRC, 0, 0, 1, rate));
         for n in 0..150u32 {
             let keyframe = n % 50 == 0 || wire.out.wants_keyframe();
-            let size = picture * if keyframe { 8 } else { 1 };
+            let size = picture * if keyframe { 7 } else { 1 };
             wire.push(&h264(keyframe, &[size]));
             if n % 7 == 0 {
                 // A far end that loses much asks for much.
@@ -326,14 +326,12 @@ fn retransmissions_go_first_and_leave_half_to_new_packets() {
     wire.drain();
     wire.push(&h264(false, &[60_000]));
     let begin = wire.out.counters();
-    for back in 1..=50 {
-        assert!(wire.out.nack(wire.now, wire.out.seq.wrapping_sub(back)));
+    let newest = wire.out.seq.wrapping_sub(1);
+    for back in 0..50 {
+        assert!(wire.out.nack(wire.now, newest.wrapping_sub(back)));
     }
     wire.poll();
-    assert_eq!(
-        RtpPacket::parse(&wire.packets[0].1).unwrap().seq,
-        wire.out.seq.wrapping_sub(1).wrapping_sub(wire.packets.len() as u16 - 1)
-    );
+    assert_eq!(RtpPacket::parse(&wire.packets[0].1).unwrap().seq, newest);
     wire.run(ms(150));
     let end = wire.out.counters();
     let (again, all) = (end.retransmitted - begin.retransmitted, end.packets - begin.packets);
@@ -452,7 +450,8 @@ fn a_whole_nal_unit_that_fits_no_buffer_costs_what_refers_to_it() {
 #[test]
 fn a_picture_with_nothing_in_it_is_not_sent_and_empty_units_are_passed_over() {
     let mut wire = Wire::new(outgoing(VideoCodec::H264, 1));
-    for units in [vec![], vec![0..0], vec![5..900], vec![usize::MAX - 1..usize::MAX]] {
+    for range in [None, Some(0..0), Some(5..900), Some(usize::MAX - 1..usize::MAX)] {
+        let units = range.into_iter().collect();
         wire.push(&Arc::new(AccessUnit { codec: VideoCodec::H264, is_keyframe: true, bytes: vec![0; 10], units }));
         assert!(wire.out.wants_keyframe());
     }
@@ -535,7 +534,7 @@ proptest! {
                 if seq == next {
                     next = next.wrapping_add(1);
                 } else {
-                    prop_assert!(next.wrapping_sub(seq) <= 100);
+                    prop_assert!(usize::from(next.wrapping_sub(seq)) <= sent::PACKETS);
                 }
             }
             let out = &wire.out;
