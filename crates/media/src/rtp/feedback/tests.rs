@@ -1,3 +1,5 @@
+//! Feedback against bytes drawn by hand from the RFCs, and against any bytes.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! One stream on a virtual wire: what goes out when, and what an independent implementation makes of it.
+
 use bytes::Bytes;
 use proptest::prelude::*;
 use rtp::codecs::h264::H264Packet;
