@@ -3,6 +3,7 @@
 
 pub mod access_unit;
 pub mod canvas;
+pub mod codec;
 pub mod jpeg;
 pub mod layout;
 pub mod picture;

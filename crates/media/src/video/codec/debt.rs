@@ -1,0 +1,59 @@
+//! The rule that keeps an encoder's output near its bitrate over any ten seconds, whatever the pictures show. Pure arithmetic
+//! on the times of the pictures.
+
+use std::time::Duration;
+
+use crate::units::Bitrate;
+
+/// What was sent ahead of the bitrate, as the time that pays it back. Over any span, at most the bitrate times the span is sent
+/// plus the most that is ever owed: while that is a second, ten seconds never hold more than a tenth too much.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Debt {
+    owed: Duration,
+    /// Since nothing is owed.
+    idle: Duration,
+    at: Option<Duration>,
+    /// The cost of the last keyframe, and of the dearest inter picture lately: what the next ones are expected to cost.
+    key: Duration,
+    inter: Duration,
+}
+
+/// The most that may be owed.
+const LIMIT: Duration = Duration::from_millis(900);
+
+impl Debt {
+    /// It is `at`; time pays back.
+    pub(super) fn pay(&mut self, at: Duration) {
+        let since = self.at.map_or(Duration::ZERO, |last| at.saturating_sub(last));
+        self.idle = if self.owed.is_zero() { self.idle + since } else { since.saturating_sub(self.owed) };
+        self.owed = self.owed.saturating_sub(since);
+        self.at = Some(at);
+    }
+
+    /// In time at the full rate.
+    pub(super) const fn owed(&self) -> Duration {
+        self.owed
+    }
+
+    /// Whether a picture may be made now, as far as its like can tell. What is dearer than the limit alone has to be saved for.
+    pub(super) fn allows(&self, keyframe: bool) -> bool {
+        let expected = if keyframe { self.key } else { self.inter };
+        if expected > LIMIT { self.idle >= expected - LIMIT } else { self.owed + expected <= LIMIT }
+    }
+
+    /// So much was sent.
+    pub(super) fn add(&mut self, bytes: usize, keyframe: bool, bitrate: Bitrate) {
+        let ns = bytes as u128 * 8 * 1_000_000_000 / u128::from(bitrate.as_bps().max(1));
+        let cost = Duration::from_nanos(u64::try_from(ns).unwrap_or(u64::MAX)).min(DEAREST);
+        self.owed += cost;
+        self.idle = Duration::ZERO;
+        if keyframe {
+            self.key = cost;
+        } else {
+            self.inter = cost.max(self.inter * 3 / 4);
+        }
+    }
+}
+
+/// At the lowest bitrates one picture may be worth hours; nobody is made to wait that long.
+const DEAREST: Duration = Duration::from_secs(10);
