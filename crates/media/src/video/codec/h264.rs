@@ -143,12 +143,14 @@ const LEVELS: [Level; 15] = [
 #[derive(Debug)]
 pub struct H264Decoder {
     library: DecoderLibrary,
+    /// Of a profile whose pictures may be shown in another order than they come, for which the library waits.
+    may_be_late: bool,
 }
 
 impl H264Decoder {
     /// Errors when the library has no memory.
     pub fn new() -> Result<Self, Error> {
-        Ok(Self { library: DecoderLibrary::new()? })
+        Ok(Self { library: DecoderLibrary::new()?, may_be_late: false })
     }
 
     /// See [`super::Decoder::decode`]. `stream` is one access unit as an Annex B byte stream.
@@ -160,19 +162,31 @@ impl H264Decoder {
         if stream.len() > MAX_ACCESS_UNIT_BYTES {
             return Err(DecodeError::Header);
         }
+        let mut has_slices = false;
         // Every parameter set that the library may find is read here first, wherever the sender put it.
         for unit in sps::annex_b(stream) {
-            if unit.first().is_some_and(|header| matches!(header & 0x1F, 7 | 15)) {
-                let sps = Sps::read(unit).ok_or(DecodeError::Header)?;
-                check_size(sps.coded_width, sps.coded_height)?;
+            match unit.first().map(|header| header & 0x1F) {
+                Some(7 | 15) => {
+                    let sps = Sps::read(unit).ok_or(DecodeError::Header)?;
+                    check_size(sps.coded_width, sps.coded_height)?;
+                    self.may_be_late = sps.profile != BASELINE;
+                }
+                Some(1..=5) => has_slices = true,
+                _ => {}
             }
         }
         match self.library.decode(stream) {
-            Ok(picture) => Ok(picture.map(show)),
+            Ok(Some(picture)) => Ok(Some(show(picture))),
+            // The library says nothing of slices that are missing at the end of a picture.
+            Ok(None) if has_slices && !self.may_be_late => Err(DecodeError::Damaged(ffi::dsFramePending)),
+            Ok(None) => Ok(None),
             Err(state) => Err(DecodeError::Damaged(state)),
         }
     }
 }
+
+/// `profile_idc`.
+const BASELINE: u8 = 66;
 
 /// The encoder object of OpenH264, initialised.
 #[derive(Debug)]

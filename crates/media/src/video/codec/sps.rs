@@ -181,24 +181,17 @@ impl<'a> Bits<'a> {
     }
 }
 
-/// The NAL units of an Annex B byte stream, found as a decoder finds them: whatever lies between start codes.
+/// The NAL units of an Annex B byte stream, found as a decoder finds them: whatever lies between start codes, without the zeros
+/// at its end, which are none of it (annex B.1).
 pub fn annex_b(stream: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = after_start_code(stream).unwrap_or(&[]);
+    let mut rest = after_start_code(stream);
     std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
-        }
-        let unit = rest;
-        Some(match after_start_code(unit) {
-            Some(next) => {
-                rest = next;
-                unit.get(..unit.len() - next.len() - START_CODE.len()).unwrap_or(&[])
-            }
-            None => {
-                rest = &[];
-                unit
-            }
-        })
+        let unit = rest?;
+        rest = after_start_code(unit);
+        let end = rest.map_or(unit.len(), |next| unit.len() - next.len() - START_CODE.len());
+        let unit = unit.get(..end).unwrap_or(&[]);
+        let zeros = unit.iter().rev().take_while(|&&byte| byte == 0).count();
+        unit.get(..end - zeros)
     })
 }
 

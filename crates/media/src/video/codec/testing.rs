@@ -124,9 +124,10 @@ impl Random {
 /// Likeness of the luma of two pictures of the same size in dB; 99 when they are equal.
 pub(crate) fn psnr(a: &PictureView<'_>, b: &PictureView<'_>) -> f64 {
     assert_eq!((a.width, a.height), (b.width, b.height));
+    let width = a.width;
     let mut sum = 0u64;
     for (a, b) in a.y.chunks(a.stride_y).zip(b.y.chunks(b.stride_y)).take(a.height) {
-        sum += a[..b.len().min(a.len())].iter().zip(b).map(|(&a, &b)| u64::from(a.abs_diff(b)).pow(2)).sum::<u64>();
+        sum += a.iter().zip(b).take(width).map(|(&a, &b)| u64::from(a.abs_diff(b)).pow(2)).sum::<u64>();
     }
     if sum == 0 { 99.0 } else { 10.0 * (65_025.0 * (a.width * a.height) as f64 / sum as f64).log10() }
 }

@@ -147,7 +147,7 @@ fn h264_is_constrained_baseline_with_parameter_sets_before_each_keyframe_and_uni
                 assert_eq!(kinds[..2], [7, 8]);
                 assert!(kinds[2..].iter().all(|&kind| kind == 5));
                 let sps = sps_of(unit);
-                assert_eq!((sps.profile, sps.constraints & 0x40, sps.level), (66, 0x40, 30));
+                assert_eq!((sps.profile, sps.constraints & 0x40, sps.level), (66, 0x40, 22));
                 assert_eq!((sps.width, sps.height), (640, 360));
             } else {
                 assert!(kinds.iter().all(|&kind| kind == 1));
@@ -192,10 +192,10 @@ fn picture_too_large_is_refused_before_it_is_decoded() {
     assert_eq!(refused, Err(DecodeError::TooLarge { width: 1936, height: 32 }));
 
     let mut unit = AccessUnit::empty(VideoCodec::H264);
-    // Baseline, level 4: 121 x 2 macroblocks. Behind the slice of another picture, without being named in `units`.
+    // Baseline, level 4: 121 x 6 macroblocks. Behind the slice of another picture, without being named in `units`.
     unit.bytes = vec![0, 0, 1, 0x41, 0x9A, 0, 0, 1, 0x67, 66, 0, 40, 0xF4, 0x03, 0xC9, 0xA4];
     let refused = Decoder::new(VideoCodec::H264).unwrap().decode(&unit, |_| ());
-    assert_eq!(refused, Err(DecodeError::TooLarge { width: 1936, height: 32 }));
+    assert_eq!(refused, Err(DecodeError::TooLarge { width: 1936, height: 96 }));
 }
 
 #[test]
