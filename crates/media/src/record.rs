@@ -1,8 +1,11 @@
-//! Recordings of audio rooms as Ogg Opus (RFC 7845). This file is the way in: opening files and starting the recorder's
-//! threads, on the caller's thread, which may block. `tap` is the room's end, `take` one recording in progress, `recorder`
-//! the threads, `ogg` the format, `recover` the repair after a crash. Nothing here knows rooms, legs or codecs' insides.
+//! Recordings: of audio rooms as Ogg Opus (RFC 7845), of video rooms as fragmented MP4. This file is the way in: opening
+//! files and starting the recorder's threads, on the caller's thread, which may block. `tap` is the room's end, `pictures`
+//! the composer's, `take` one recording in progress, `recorder` the threads, `ogg` and `movie` the formats, `recover` the
+//! repair after a crash. Nothing here knows rooms, legs or codecs' insides.
 
+mod movie;
 mod ogg;
+mod pictures;
 mod recorder;
 mod recover;
 mod take;
@@ -25,6 +28,7 @@ use crate::units::{RecordingId, RoomId};
 use recorder::{Disk, Emit, Order};
 use take::{Take, reason_of};
 
+pub use pictures::PictureTap;
 pub use recover::recover;
 pub use tap::Tap;
 
@@ -35,7 +39,8 @@ const MAX_DISKS: usize = 4;
 /// stops only its own recordings; the first two are started at once. Cheap to clone.
 ///
 /// What a recording costs: 17 kB of queue, one page in the making, a descriptor; a page a second, written and then forced
-/// to the disk from the second thread. While nothing is recorded the threads sleep and nothing is queued.
+/// to the disk from the second thread. A movie costs its pictures besides: what waits in the queue (at most 4.3 MB) and twice
+/// the second in the making. While nothing is recorded the threads sleep and nothing is queued.
 #[derive(Clone)]
 pub struct Recorder {
     shared: Arc<Shared>,
@@ -45,6 +50,18 @@ struct Shared {
     emit: Emit,
     disks: Mutex<Disks>,
     packets_lost: Arc<AtomicU64>,
+    pictures_lost: Arc<AtomicU64>,
+}
+
+/// What becomes of a movie when it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finalize {
+    /// It stays in fragments, with an index of keyframes at its end.
+    Fragmented,
+    /// It is copied into a plain MP4 file that players can start before they have all of it; that takes its place. If this
+    /// fails, it stays in fragments. Until it is done no `RecordingFinished` comes, and other files on the same disk are
+    /// not forced to it.
+    Plain,
 }
 
 #[derive(Default)]
@@ -63,7 +80,8 @@ impl Recorder {
         let emit: Emit = Arc::new(Mutex::new(emit));
         let first = Disk::start(0, &emit)?;
         let disks = Disks { running: vec![(None, first)], is_stopped: false };
-        let shared = Shared { emit, disks: Mutex::new(disks), packets_lost: Arc::default() };
+        let shared =
+            Shared { emit, disks: Mutex::new(disks), packets_lost: Arc::default(), pictures_lost: Arc::default() };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -73,18 +91,34 @@ impl Recorder {
     /// # Errors
     /// `Broken`, with the path and the reason, if the file cannot be made or the recorder has stopped.
     pub fn open(&self, room: RoomId, recording: RecordingId, path: PathBuf) -> Result<Tap, Error> {
-        let file = create(&path).map_err(|error| {
-            let reason = match error.kind() {
-                ErrorKind::NotFound => "its directory does not exist".to_owned(),
-                ErrorKind::AlreadyExists => "the file exists already".to_owned(),
-                _ => reason_of("creating", &error),
-            };
-            Error::Broken(format!("cannot record to {}: {reason}", path.display()))
-        })?;
-        self.adopt(room, recording, path.clone(), file).inspect_err(|_| {
-            // An empty file that nobody will ever finish; the error that matters is the first.
-            let _ = fs::remove_file(&path);
-        })
+        let (tap, source) = Tap::new(recording, Arc::clone(&self.shared.packets_lost));
+        self.record(path, |path, file| Take::begin(room, recording, path, file, source))?;
+        Ok(tap)
+    }
+
+    /// The same with pictures, as fragmented MP4. The first tap goes to the room, which tells it when its first tick was
+    /// ([`Tap::begin`]), the second to the room's composer. The movie begins with the first tick or the first keyframe,
+    /// whichever is earlier, and ends when both taps have ended, or a second after the room's.
+    ///
+    /// # Errors
+    /// As [`Recorder::open`].
+    pub fn open_movie(
+        &self,
+        room: RoomId,
+        recording: RecordingId,
+        path: PathBuf,
+        finalize: Finalize,
+    ) -> Result<(Tap, PictureTap), Error> {
+        let (tap, source) = Tap::new(recording, Arc::clone(&self.shared.packets_lost));
+        let (picture_tap, pictures) = PictureTap::new(Arc::clone(&self.shared.pictures_lost));
+        let sources = (source, pictures);
+        self.record(path, |path, file| Take::begin_movie(room, recording, path, file, sources, finalize))?;
+        Ok((tap, picture_tap))
+    }
+
+    /// Pictures that were not recorded since the start because a disk was too slow.
+    pub fn pictures_lost(&self) -> u64 {
+        self.shared.pictures_lost.load(Ordering::Relaxed)
     }
 
     /// Packets that became silence since the start because a disk was too slow.
@@ -104,23 +138,43 @@ impl Recorder {
         }
     }
 
+    /// Makes the file and hands the recording that begins in it to the threads.
+    fn record(&self, path: PathBuf, begin: impl FnOnce(PathBuf, File) -> io::Result<Take>) -> Result<(), Error> {
+        let file = create(&path).map_err(|error| {
+            let reason = match error.kind() {
+                ErrorKind::NotFound => "its directory does not exist".to_owned(),
+                ErrorKind::AlreadyExists => "the file exists already".to_owned(),
+                _ => reason_of("creating", &error),
+            };
+            Error::Broken(format!("cannot record to {}: {reason}", path.display()))
+        })?;
+        self.adopt(&path, file, begin).inspect_err(|_| {
+            // An empty file that nobody will ever finish; the error that matters is the first.
+            let _ = fs::remove_file(&path);
+        })
+    }
+
     /// Records into a file that is open and empty.
-    fn adopt(&self, room: RoomId, recording: RecordingId, path: PathBuf, file: File) -> Result<Tap, Error> {
+    fn adopt(
+        &self,
+        path: &Path,
+        file: File,
+        begin: impl FnOnce(PathBuf, File) -> io::Result<Take>,
+    ) -> Result<(), Error> {
         let broken = |reason: &str| Error::Broken(format!("cannot record to {}: {reason}", path.display()));
         let written = |error: io::Error| broken(&reason_of("writing", &error));
         let device = file.metadata().map_err(written)?.dev();
-        let (tap, source) = Tap::new(recording, Arc::clone(&self.shared.packets_lost));
-        let take = Take::begin(room, recording, path.clone(), file, source).map_err(written)?;
+        let take = begin(path.to_owned(), file).map_err(written)?;
         take.backing().file.sync_data().map_err(written)?;
         // Without its directory's entry the file would be gone after a power cut. Some file systems cannot do this.
-        if let Err(error) = path.parent().map_or(Ok(()), sync_directory) {
+        if let Err(error) = sync_directory_of(path) {
             tracing::debug!(%error, "the directory of a recording is not forced to the disk");
         }
         // Sent under the lock, so that `stop` comes before or after it as a whole.
         let mut disks = self.shared.disks.lock().unwrap_or_else(PoisonError::into_inner);
         let orders = disks.orders_for(device, &self.shared.emit)?;
         match orders.try_send(Order::Record(Box::new(take))) {
-            Ok(()) => Ok(tap),
+            Ok(()) => Ok(()),
             Err(TrySendError::Full(_)) => Err(Error::Busy("the recorder is waiting for its disk")),
             Err(TrySendError::Disconnected(_)) => Err(broken("the recorder has stopped")),
         }
@@ -157,7 +211,8 @@ fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create_new(true).mode(0o640).open(path)
 }
 
-fn sync_directory(directory: &Path) -> io::Result<()> {
+fn sync_directory_of(path: &Path) -> io::Result<()> {
+    let Some(directory) = path.parent() else { return Ok(()) };
     let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
     File::open(directory)?.sync_all()
 }

@@ -1,7 +1,8 @@
-//! The recorder's two threads for one disk. `recorder-{n}` polls the taps five times a second and writes a page for each
-//! second of each recording; the kernel has that page at once, so a process that is killed loses at most the last 1.4 s.
+//! The recorder's two threads for one disk. `recorder-{n}` polls the taps five times a second and writes a chunk for each
+//! second of each recording; the kernel has that chunk at once, so a process that is killed loses at most the last 1.4 s.
 //! `recorder-{n}-sync` forces the files to the disk about once a second each, so that a power cut costs little more, and
-//! while it waits for the disk no page does. Neither knows rooms or legs; the wait for the next poll is their only clock.
+//! while it waits for the disk no chunk does; there finished movies become plain files too. Neither knows rooms or legs; the
+//! wait for the next poll is their only clock.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -165,7 +166,7 @@ fn sync_files(syncs: &Receiver<ToDisk>, to: &Emit) {
             }
             ToDisk::Finish(backing, outcome) => {
                 let outcome = match sync_file(&backing.file) {
-                    Ok(()) => *outcome,
+                    Ok(()) => finalized(*outcome, &backing),
                     Err(error) => outcome.failed(reason_of("forcing to disk", &error)),
                 };
                 drop(backing);
@@ -173,6 +174,14 @@ fn sync_files(syncs: &Receiver<ToDisk>, to: &Emit) {
             }
         }
     }
+}
+
+fn finalized(mut outcome: Outcome, backing: &Backing) -> Outcome {
+    // The file is complete without it, whatever happens here.
+    if catch_unwind(AssertUnwindSafe(|| outcome.finalize(backing))).is_err() {
+        tracing::error!("BUG: making a plain file panicked");
+    }
+    outcome
 }
 
 fn sync_file(file: &File) -> io::Result<()> {

@@ -1,29 +1,44 @@
-//! Repair of a recording that a crash, a full disk or a power cut left behind. Runs on the caller's thread and blocks on
-//! the disk; in memory it holds two pages at most. Knows nothing of taps, rooms or the recorder's thread.
+//! Repair of a recording that a crash, a full disk or a power cut left behind: of Ogg here, of movies in `movie`. Runs on the
+//! caller's thread and blocks on the disk; in memory it holds two pages at most. Knows nothing of taps, rooms or the recorder's thread.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
+use super::movie;
 use super::ogg::{self, HEADER_BYTES, MAX_PAGE_BYTES, Page, Parsed};
 use crate::command::FinishedFile;
 use crate::error::Error;
 
 /// Repairs a file that a crash left behind: cuts the torn tail, marks the end of the stream, and says what plays.
-/// A sound file is left as it is, so this may be repeated. Bytes are only ever cut after the last good page; damage
-/// before it stays, as players step over it.
+/// A sound file is left as it is, so this may be repeated. Of Ogg, bytes are only ever cut after the last good page; damage
+/// before it stays, as players step over it. A movie ends with the last fragment of which all before it are whole.
 ///
 /// # Errors
-/// `Broken`, with the reason, if the file cannot be read or written, is not an Ogg Opus recording, or holds no sound.
+/// `Broken`, with the reason, if the file cannot be read or written, is no recording of ours, or holds nothing.
 pub fn recover(path: &Path) -> Result<FinishedFile, Error> {
     let broken = |reason: &str| Error::Broken(format!("{}: {reason}", path.display()));
     let failed = |error: io::Error| broken(&error.to_string());
     let file = OpenOptions::new().read(true).write(true).open(path).map_err(failed)?;
-    let found = repair(&file).map_err(failed)?.map_err(broken)?;
+    let (duration, bytes) = if is_movie(&file).map_err(failed)? {
+        // What a crash left of making a plain file; the movie itself is still whole.
+        let _ = fs::remove_file(movie::temporary(path));
+        movie::recover(&file).map_err(failed)?.map_err(broken)?
+    } else {
+        let found = repair(&file).map_err(failed)?.map_err(broken)?;
+        (found.duration, found.end)
+    };
     file.sync_all().map_err(failed)?;
-    Ok(FinishedFile { path: path.to_owned(), duration: found.duration, bytes: found.end })
+    Ok(FinishedFile { path: path.to_owned(), duration, bytes })
+}
+
+/// By its first bytes.
+fn is_movie(file: &File) -> io::Result<bool> {
+    let mut first = [0; 8];
+    let read = file.read_at(&mut first, 0)?;
+    Ok(read == first.len() && first.ends_with(b"ftyp"))
 }
 
 fn repair(file: &File) -> io::Result<Result<Found, &'static str>> {
@@ -161,7 +176,6 @@ impl<'a> PageScan<'a> {
 mod tests {
     use super::*;
     use crate::record::testing::{Directory, play, random, recorded, speech};
-    use std::fs;
 
     const SECOND: Duration = Duration::from_secs(1);
 

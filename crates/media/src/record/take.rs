@@ -1,17 +1,21 @@
-//! One recording in progress: from the tap's blocks to pages in a file. Runs on the recorder's thread and may block on the
-//! disk. Reads no clock: a second is fifty packets, or five polls without any.
+//! One recording in progress: from the tap's blocks, and a movie's pictures, to chunks in a file (pages of Ogg, fragments of
+//! MP4). Runs on the recorder's thread and may block on the disk. Reads no clock: a second is fifty packets, or five polls
+//! without any.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::TryRecvError;
 
+use super::Finalize;
+use super::movie::{self, Movie};
 use super::ogg::{PACKET_SAMPLES, PRE_SKIP, PageBuilder};
+use super::pictures::PictureSource;
 use super::recover::{playing_time, truncate_and_end};
 use super::tap::Source;
 use crate::audio::codec::opus::SILENCE;
@@ -42,16 +46,24 @@ pub(super) struct Take {
     path: PathBuf,
     backing: Arc<Backing>,
     source: Source,
-    pages: PageBuilder,
+    form: Form,
     /// The tick that the next packet has to be of; `None` before the first.
     next: Option<Tick>,
-    /// Packets on whole pages in the file, and where the last of these pages lies.
-    written_ticks: u64,
     written_bytes: u64,
-    last_page_at: Option<u64>,
+    /// Where the last whole chunk in the file lies.
+    last_chunk_at: Option<u64>,
     idle_polls: u32,
-    /// Pages were written since the disk was last asked to take them.
+    /// Chunks were written since the disk was last asked to take them.
     pub(super) is_unsynced: bool,
+}
+
+/// What kind of file it becomes.
+#[derive(Debug)]
+enum Form {
+    /// Ogg Opus, and the packets on whole pages in the file.
+    Sound { pages: PageBuilder, written_ticks: u64 },
+    /// MP4, and what becomes of it at the end.
+    Movie { movie: Box<Movie>, finalize: Finalize },
 }
 
 /// How a recording goes on.
@@ -64,7 +76,7 @@ pub(super) enum Progress {
 }
 
 impl Take {
-    /// Writes the headers into an empty file.
+    /// Sound alone: writes the headers into an empty file.
     pub(super) fn begin(
         room: RoomId,
         recording: RecordingId,
@@ -75,7 +87,32 @@ impl Take {
         let serial = (recording.0 ^ (recording.0 >> 32)) as u32;
         let mut pages = PageBuilder::new(serial);
         let headers = pages.headers();
-        file.write_all_at(&headers, 0)?;
+        Self::begin_with(room, recording, path, file, source, Form::Sound { pages, written_ticks: 0 }, &headers)
+    }
+
+    /// Sound and pictures: writes the file's type into an empty file.
+    pub(super) fn begin_movie(
+        room: RoomId,
+        recording: RecordingId,
+        path: PathBuf,
+        file: File,
+        (source, pictures): (Source, PictureSource),
+        finalize: Finalize,
+    ) -> io::Result<Self> {
+        let form = Form::Movie { movie: Box::new(Movie::new(pictures)), finalize };
+        Self::begin_with(room, recording, path, file, source, form, &Movie::opening())
+    }
+
+    fn begin_with(
+        room: RoomId,
+        recording: RecordingId,
+        path: PathBuf,
+        file: File,
+        source: Source,
+        form: Form,
+        opening: &[u8],
+    ) -> io::Result<Self> {
+        file.write_all_at(opening, 0)?;
         let backing = Backing { file, is_syncing: AtomicBool::new(false), sync_failure: OnceLock::new() };
         Ok(Self {
             room,
@@ -83,11 +120,10 @@ impl Take {
             path,
             backing: Arc::new(backing),
             source,
-            pages,
+            form,
             next: None,
-            written_ticks: 0,
-            written_bytes: headers.len() as u64,
-            last_page_at: None,
+            written_bytes: opening.len() as u64,
+            last_chunk_at: None,
             idle_polls: 0,
             is_unsynced: false,
         })
@@ -98,66 +134,102 @@ impl Take {
         &self.backing
     }
 
-    /// Takes over what the tap has handed over. An error is the reason why the recording cannot go on.
+    /// Takes over what the taps have handed over. An error is the reason why the recording cannot go on.
     pub(super) fn advance(&mut self) -> Result<Progress, String> {
         self.idle_polls += 1;
-        loop {
+        let sound_ended = loop {
             match self.source.next() {
                 Ok(block) => {
                     self.idle_polls = 0;
                     for (tick, packet) in block.packets() {
                         self.silence_until(tick)?;
                         if self.next.is_none_or(|next| next == tick) {
-                            self.next = Some(Tick(tick.0 + 1));
-                            self.append(if packet.is_empty() { &SILENCE } else { packet })?;
+                            self.append_at(tick, if packet.is_empty() { &SILENCE } else { packet })?;
                         }
                     }
                     self.source.recycle(block);
+                    // What was composed up to here, so that sound and pictures of one time lie together in the file.
+                    let until = self.next.and_then(|next| self.source.instant_of(next));
+                    self.take_pictures(until)?;
                 }
-                Err(TryRecvError::Empty) if self.idle_polls < IDLE_POLLS => return Ok(Progress::Open),
-                Err(TryRecvError::Empty) => {
-                    self.idle_polls = 0;
-                    self.write_page()?;
-                    return Ok(Progress::Open);
-                }
-                Err(TryRecvError::Disconnected) => {
-                    self.silence_until(self.source.end())?;
-                    return Ok(Progress::Finished);
-                }
+                Err(end) => break end == TryRecvError::Disconnected,
             }
+        };
+        self.take_pictures(None)?;
+        if sound_ended && self.may_end() {
+            self.silence_until(self.source.end())?;
+            return Ok(Progress::Finished);
         }
+        if self.idle_polls >= IDLE_POLLS {
+            self.idle_polls = 0;
+            self.write_chunk()?;
+        }
+        Ok(Progress::Open)
     }
 
-    /// Completes the file. What the tap has not handed over by now is not in it.
+    /// Completes the file. What the taps have not handed over by now is not in it.
     pub(super) fn finish(mut self) -> Outcome {
-        match self.write_last_page() {
+        match self.write_last_chunk() {
             Ok(()) => {
                 let lost = self.source.lost();
                 if lost > 0 {
                     tracing::warn!(recording = %self.recording, lost, "packets became silence: the disk was too slow");
                 }
-                let file = FinishedFile {
-                    path: self.path,
-                    duration: duration_of(self.written_ticks),
-                    bytes: self.written_bytes,
-                };
-                Outcome { room: self.room, recording: self.recording, file: Some(file), reason: None }
+                let duration = self.duration();
+                let mut becomes_plain = false;
+                if let Form::Movie { movie, finalize } = &self.form {
+                    let lost = movie.lost();
+                    if lost > 0 {
+                        tracing::warn!(recording = %self.recording, lost, "pictures stood still: the disk was too slow");
+                    }
+                    becomes_plain = *finalize == Finalize::Plain;
+                }
+                let file = FinishedFile { path: self.path, duration, bytes: self.written_bytes };
+                Outcome { room: self.room, recording: self.recording, file: Some(file), reason: None, becomes_plain }
             }
             Err(reason) => self.fail(reason),
         }
     }
 
-    /// Gives up: makes a proper file of the whole pages that were written.
+    /// Gives up: makes a proper file of the whole chunks that were written.
     pub(super) fn fail(self, reason: String) -> Outcome {
         let mut file = None;
-        if let Some(last_page_at) = self.last_page_at.filter(|_| self.is_in_place().is_ok()) {
-            if let Err(error) = truncate_and_end(&self.backing.file, last_page_at, self.written_bytes) {
+        if let Some(last_chunk_at) = self.last_chunk_at.filter(|_| is_in_place(&self.backing.file, &self.path).is_ok())
+        {
+            let (ended, duration) = match &self.form {
+                Form::Sound { written_ticks, .. } => (
+                    truncate_and_end(&self.backing.file, last_chunk_at, self.written_bytes),
+                    playing_time(written_ticks * PACKET_SAMPLES, PRE_SKIP),
+                ),
+                Form::Movie { movie, .. } => {
+                    let cut = self.backing.file.set_len(self.written_bytes);
+                    let duration = movie.duration();
+                    (cut.and_then(|()| movie::mark_durations(&self.backing.file, duration)), duration)
+                }
+            };
+            if let Err(error) = ended {
                 tracing::warn!(recording = %self.recording, %error, "the end of a failed recording is not marked");
             }
-            let duration = playing_time(self.written_ticks * PACKET_SAMPLES, PRE_SKIP);
             file = Some(FinishedFile { path: self.path, duration, bytes: self.written_bytes });
         }
-        Outcome { room: self.room, recording: self.recording, file, reason: Some(reason) }
+        Outcome { room: self.room, recording: self.recording, file, reason: Some(reason), becomes_plain: false }
+    }
+
+    /// How long what is in the file plays once it is complete.
+    fn duration(&self) -> Duration {
+        match &self.form {
+            Form::Sound { written_ticks, .. } => duration_of(*written_ticks),
+            Form::Movie { movie, .. } => movie.duration(),
+        }
+    }
+
+    /// The pictures have ended too, or a second has gone by without them: a composer that forgets its tap, or hangs, does
+    /// not keep a recording open.
+    const fn may_end(&self) -> bool {
+        match &self.form {
+            Form::Sound { .. } => true,
+            Form::Movie { movie, .. } => movie.pictures_ended() || self.idle_polls >= IDLE_POLLS,
+        }
     }
 
     fn silence_until(&mut self, tick: Tick) -> Result<(), String> {
@@ -173,36 +245,73 @@ impl Take {
         Ok(())
     }
 
-    fn append(&mut self, packet: &[u8]) -> Result<(), String> {
-        self.pages.push(packet);
-        if self.pages.is_full() { self.write_page() } else { Ok(()) }
+    fn append_at(&mut self, tick: Tick, packet: &[u8]) -> Result<(), String> {
+        if let (None, Form::Movie { movie, .. }) = (self.next, &mut self.form) {
+            movie.begin_sound(self.source.instant_of(tick));
+        }
+        self.next = Some(Tick(tick.0 + 1));
+        self.append(packet)
     }
 
-    fn write_page(&mut self) -> Result<(), String> {
+    fn append(&mut self, packet: &[u8]) -> Result<(), String> {
+        match &mut self.form {
+            Form::Sound { pages, .. } => pages.push(packet),
+            Form::Movie { movie, .. } => movie.push(packet),
+        }
+        if self.form.is_full() { self.write_chunk() } else { Ok(()) }
+    }
+
+    /// All pictures that the composer has handed over and that are from before `until`.
+    fn take_pictures(&mut self, until: Option<Instant>) -> Result<(), String> {
+        while let Form::Movie { movie, .. } = &mut self.form {
+            if !movie.take_picture(until) {
+                break;
+            }
+            if self.form.is_full() {
+                self.write_chunk()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_chunk(&mut self) -> Result<(), String> {
         self.check_file()?;
-        if self.pages.is_empty() {
+        if self.form.is_empty() {
             return Ok(());
         }
-        let ticks = self.pages.samples() / PACKET_SAMPLES;
-        let page = self.pages.page();
-        self.backing.file.write_all_at(page, self.written_bytes).map_err(|error| reason_of("writing", &error))?;
-        self.last_page_at = Some(self.written_bytes);
-        self.written_bytes += page.len() as u64;
-        self.written_ticks = ticks;
+        let at = self.written_bytes;
+        match &mut self.form {
+            Form::Sound { pages, written_ticks } => {
+                let ticks = pages.samples() / PACKET_SAMPLES;
+                self.written_bytes += write_at(&self.backing.file, at, pages.page())?;
+                *written_ticks = ticks;
+            }
+            Form::Movie { movie, .. } => self.written_bytes += write_fragment(&self.backing.file, at, movie, false)?,
+        }
+        self.last_chunk_at = Some(at);
         self.is_unsynced = true;
         Ok(())
     }
 
     /// The last page carries one more packet, of silence, because the encoder holds its look-ahead back: with it the file
-    /// plays exactly as long as the recording ran.
-    fn write_last_page(&mut self) -> Result<(), String> {
+    /// plays exactly as long as the recording ran. So does the last fragment.
+    fn write_last_chunk(&mut self) -> Result<(), String> {
         self.check_file()?;
-        let samples = self.pages.samples();
-        self.pages.push(&SILENCE);
-        let page = self.pages.last_page(samples + u64::from(PRE_SKIP));
-        self.backing.file.write_all_at(page, self.written_bytes).map_err(|error| reason_of("writing", &error))?;
-        self.written_bytes += page.len() as u64;
-        self.written_ticks = samples / PACKET_SAMPLES;
+        let at = self.written_bytes;
+        match &mut self.form {
+            Form::Sound { pages, written_ticks } => {
+                let samples = pages.samples();
+                pages.push(&SILENCE);
+                let page = pages.last_page(samples + u64::from(PRE_SKIP));
+                self.written_bytes += write_at(&self.backing.file, at, page)?;
+                *written_ticks = samples / PACKET_SAMPLES;
+            }
+            Form::Movie { movie, .. } => {
+                self.written_bytes += write_fragment(&self.backing.file, at, movie, true)?;
+                let marked = movie::mark_durations(&self.backing.file, movie.duration());
+                marked.map_err(|error| reason_of("writing", &error))?;
+            }
+        }
         Ok(())
     }
 
@@ -211,23 +320,54 @@ impl Take {
         if let Some(reason) = self.backing.sync_failure.get() {
             return Err(reason.clone());
         }
-        self.is_in_place()
+        is_in_place(&self.backing.file, &self.path)
     }
+}
 
-    /// The path still names the file that is being written.
-    fn is_in_place(&self) -> Result<(), String> {
-        let ours = self.backing.file.metadata().map_err(|error| reason_of("looking at", &error))?;
-        if ours.nlink() == 0 {
-            return Err("the file was deleted while it was being recorded".to_owned());
+impl Form {
+    fn is_full(&self) -> bool {
+        match self {
+            Self::Sound { pages, .. } => pages.is_full(),
+            Self::Movie { movie, .. } => movie.is_full(),
         }
-        match fs::metadata(&self.path) {
-            Ok(named) if (named.dev(), named.ino()) == (ours.dev(), ours.ino()) => Ok(()),
-            Ok(_) => Err("the file was replaced while it was being recorded".to_owned()),
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                Err("the file or its directory was moved away while it was being recorded".to_owned())
-            }
-            Err(error) => Err(reason_of("looking at", &error)),
+    }
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Sound { pages, .. } => pages.is_empty(),
+            Self::Movie { movie, .. } => movie.is_empty(),
         }
+    }
+}
+
+/// One write for the whole chunk. Says how many bytes it had.
+fn write_at(file: &File, at: u64, chunk: &[u8]) -> Result<u64, String> {
+    file.write_all_at(chunk, at).map_err(|error| reason_of("writing", &error))?;
+    Ok(chunk.len() as u64)
+}
+
+fn write_fragment(file: &File, at: u64, movie: &mut Movie, is_last: bool) -> Result<u64, String> {
+    movie.make_chunk(at, is_last);
+    if let Some((grown_at, duration)) = movie.growth() {
+        write_at(file, grown_at, &duration)?;
+    }
+    let bytes = write_at(file, at, movie.chunk())?;
+    movie.wrote();
+    Ok(bytes)
+}
+
+/// The path still names the file that is being written.
+fn is_in_place(file: &File, path: &Path) -> Result<(), String> {
+    let ours = file.metadata().map_err(|error| reason_of("looking at", &error))?;
+    if ours.nlink() == 0 {
+        return Err("the file was deleted while it was being recorded".to_owned());
+    }
+    match fs::metadata(path) {
+        Ok(named) if (named.dev(), named.ino()) == (ours.dev(), ours.ino()) => Ok(()),
+        Ok(_) => Err("the file was replaced while it was being recorded".to_owned()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Err("the file or its directory was moved away while it was being recorded".to_owned())
+        }
+        Err(error) => Err(reason_of("looking at", &error)),
     }
 }
 
@@ -238,9 +378,30 @@ pub(super) struct Outcome {
     recording: RecordingId,
     file: Option<FinishedFile>,
     reason: Option<String>,
+    becomes_plain: bool,
 }
 
 impl Outcome {
+    /// Puts a plain file in the movie's place, if that is wanted. On any trouble the movie stays as it is. Blocks for as
+    /// long as the disk takes to copy it.
+    pub(super) fn finalize(&mut self, backing: &Backing) {
+        let Some(file) = self.file.as_mut().filter(|_| self.becomes_plain && self.reason.is_none()) else { return };
+        let replaced = movie::make_plain(&backing.file, &file.path).map_err(|error| error.to_string()).and_then(
+            |(beside, bytes)| {
+                is_in_place(&backing.file, &file.path)
+                    .and_then(|()| fs::rename(&beside, &file.path).map_err(|error| error.to_string()))
+                    .inspect_err(|_| drop(fs::remove_file(&beside)))?;
+                Ok(bytes)
+            },
+        );
+        match replaced {
+            Ok(bytes) => file.bytes = bytes,
+            Err(error) => tracing::warn!(recording = %self.recording, error, "a movie stays in fragments"),
+        }
+        if let Err(error) = super::sync_directory_of(&file.path) {
+            tracing::debug!(%error, "the directory of a recording is not forced to the disk");
+        }
+    }
     /// Keeps an earlier reason.
     pub(super) fn failed(mut self, reason: String) -> Self {
         self.reason.get_or_insert(reason);
@@ -248,7 +409,7 @@ impl Outcome {
     }
     /// As control hears of it.
     pub(super) fn into_event(self) -> Event {
-        let Self { room, recording, file, reason } = self;
+        let Self { room, recording, file, reason, becomes_plain: _ } = self;
         match (reason, file) {
             (None, Some(file)) => Event::RecordingFinished { room, recording, file },
             (reason, file) => {

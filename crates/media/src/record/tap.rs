@@ -4,12 +4,13 @@
 //! Packets are gathered in blocks of up to 200 ms that are allocated when the recording opens and then go round: filled by
 //! the tap, emptied by the recorder, back to the tap. The recorder polls, so the tap never has to wake it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 
-use crate::units::{RecordingId, Tick};
+use crate::units::{RecordingId, TICK, Tick};
 
 /// The largest packet that is recorded; longer ones count as lost. 160 kbit/s in 20 ms, far above what rooms encode.
 pub(super) const MAX_PACKET_BYTES: usize = 400;
@@ -76,6 +77,8 @@ impl Block {
 /// What both ends of the queue look at.
 #[derive(Debug)]
 pub(super) struct Shared {
+    /// When one of the ticks was; all others follow from it.
+    clock: OnceLock<(Tick, Instant)>,
     /// One past the last tick, set before the queue closes; 0 if nobody said.
     end: AtomicU64,
     /// Packets that became silence because the queue was full or they were too long.
@@ -107,6 +110,15 @@ impl Source {
     pub(super) fn end(&self) -> Tick {
         Tick(self.shared.end.load(Ordering::Acquire))
     }
+    /// When a tick was, if the room told it of any.
+    pub(super) fn instant_of(&self, tick: Tick) -> Option<Instant> {
+        let &(known, at) = self.shared.clock.get()?;
+        let apart = |ticks: u64| Duration::from_millis(ticks.saturating_mul(TICK.as_millis() as u64));
+        match tick.0.checked_sub(known.0) {
+            Some(after) => at.checked_add(apart(after)),
+            None => at.checked_sub(apart(known.0 - tick.0)),
+        }
+    }
     /// Packets that became silence because the queue was full or they were too long.
     pub(super) fn lost(&self) -> u64 {
         self.shared.lost.load(Ordering::Relaxed)
@@ -137,7 +149,8 @@ impl Tap {
         for _ in 0..BLOCKS {
             emptied_in.try_send(Block::empty()).expect("BUG: the queue has room for every block");
         }
-        let shared = Arc::new(Shared { end: AtomicU64::new(0), lost: AtomicU64::new(0), lost_in_all });
+        let shared =
+            Arc::new(Shared { clock: OnceLock::new(), end: AtomicU64::new(0), lost: AtomicU64::new(0), lost_in_all });
         let source = Source { filled: filled_out, emptied: emptied_in, shared: Arc::clone(&shared) };
         (Self { recording, block: None, filled, emptied, shared, last: None, is_open: true }, source)
     }
@@ -150,6 +163,13 @@ impl Tap {
     /// False once the recorder has given this recording up; nothing that is pushed is kept then.
     pub const fn is_open(&self) -> bool {
         self.is_open
+    }
+
+    /// Tells when `tick` was, once, before the first packet: sound and pictures of a movie meet by it. Ticks are wall time,
+    /// so one is enough. Sound alone does without; a movie without it takes its first packet for as old as its beginning.
+    pub fn begin(&self, tick: Tick, at: Instant) {
+        // Once told it stays: what is written depends on it.
+        let _ = self.shared.clock.set((tick, at));
     }
 
     /// One Opus packet, 20 ms of mono at 48 kHz, of the full mix at `tick`. The first call sets where the recording begins.
