@@ -3,10 +3,14 @@
 
 use std::path::{Path, PathBuf};
 use std::process;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use media::{Recorder, RecordingId, RoomId, Tap, Tick};
+use media::video::VideoCodec;
+use media::video::access_unit::AccessUnit;
+use media::{Finalize, Recorder, RecordingId, RoomId, Tap, Tick};
 
 /// A packet at 32 kbit/s.
 const PACKET: [u8; 80] = [0xF8; 80];
@@ -48,11 +52,76 @@ fn write(c: &mut Criterion) {
     });
 }
 
+/// A movie of 1 Mbit/s at 15 pictures a second.
+fn movie(c: &mut Criterion) {
+    let directory = Directory::new();
+    let units = [unit(true, 40_000), unit(false, 8_000)];
+    let mut group = c.benchmark_group("recorder");
+    group.throughput(Throughput::Elements(20)).sample_size(20);
+    for finalize in [Finalize::Fragmented, Finalize::Plain] {
+        group.bench_function(format!("write and finish 2 s of 10 movies, {finalize:?}"), |b| {
+            b.iter_batched(
+                || {
+                    let recorder = Recorder::start(drop).expect("threads");
+                    let begin = Instant::now();
+                    let taps: Vec<_> = (0..10)
+                        .map(|_| {
+                            let (mut tap, mut pictures) = directory.open_movie(&recorder, finalize);
+                            tap.begin(Tick(0), begin);
+                            push_second(&mut tap, 0);
+                            push_second(&mut tap, 50);
+                            for n in 0..30 {
+                                let [keyframe, other] = &units;
+                                let unit = if n == 0 { keyframe } else { other };
+                                pictures.push(begin + Duration::from_secs(1) * n / 15, unit);
+                            }
+                            (tap, pictures)
+                        })
+                        .collect();
+                    (recorder, taps)
+                },
+                |(recorder, taps)| {
+                    drop(taps);
+                    recorder.stop();
+                },
+                BatchSize::PerIteration,
+            );
+        });
+    }
+    group.finish();
+}
+
+/// An access unit of slices as small as a packet. The parameter sets are openh264's for 1280×720.
+fn unit(is_keyframe: bool, bytes: usize) -> Arc<AccessUnit> {
+    const SPS: [u8; 15] = [0x67, 0x42, 0xC0, 0x1F, 0x8C, 0x68, 0x05, 0x00, 0x5B, 0xA1, 0x00, 0x00, 0x03, 0x00, 0x01];
+    const PPS: [u8; 4] = [0x68, 0xCE, 0x3C, 0x80];
+    let mut unit = AccessUnit::empty(VideoCodec::H264);
+    unit.is_keyframe = is_keyframe;
+    let mut add = |nal: &[u8]| {
+        unit.bytes.extend_from_slice(&[0, 0, 0, 1]);
+        unit.units.push(unit.bytes.len()..unit.bytes.len() + nal.len());
+        unit.bytes.extend_from_slice(nal);
+    };
+    if is_keyframe {
+        add(&SPS);
+        add(&PPS);
+    }
+    for _ in 0..bytes / 1200 {
+        let mut slice = [0x5A; 1200];
+        slice[0] = if is_keyframe { 0x65 } else { 0x41 };
+        add(&slice);
+    }
+    Arc::new(unit)
+}
+
 fn push_second(tap: &mut Tap, from: u64) {
     for tick in from..from + 50 {
         tap.push(Tick(tick), &PACKET);
     }
 }
+
+/// Numbers the files.
+static NEXT: AtomicU64 = AtomicU64::new(0);
 
 struct Directory(PathBuf);
 
@@ -66,10 +135,15 @@ impl Directory {
     }
 
     fn open(&self, recorder: &Recorder) -> Tap {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = self.0.join(format!("{number}.opus"));
         recorder.open(RoomId(number), RecordingId(number), path).expect("a file")
+    }
+
+    fn open_movie(&self, recorder: &Recorder, finalize: Finalize) -> (Tap, media::PictureTap) {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = self.0.join(format!("{number}.mp4"));
+        recorder.open_movie(RoomId(number), RecordingId(number), path, finalize).expect("a file")
     }
 }
 
@@ -79,5 +153,5 @@ impl Drop for Directory {
     }
 }
 
-criterion_group!(benches, push, write);
+criterion_group!(benches, push, write, movie);
 criterion_main!(benches);

@@ -368,13 +368,15 @@ impl Movie {
         let in_hand = self.pictures.in_hand.as_slice();
         let goes_all = is_last || in_hand.len() == 1 && self.pictures.has_waited;
         let kept = usize::from(!goes_all).min(in_hand.len());
-        let ends_before = |next: Option<&InHand>, time: u64, before: u64| {
-            next.map_or(sound_ends.max(time.saturating_add(before)), |next| next.time).saturating_sub(time)
+        // The last stands until the sound ends.
+        let stands = |next: Option<&InHand>, time: u64, before: u64| match next {
+            Some(next) => next.time.saturating_sub(time),
+            None => sound_ends.checked_sub(time).filter(|&units| units > 0).unwrap_or(before),
         };
         // One that stands in the file stands until the next, or as long as the sound so far.
         if let Some(standing) = &mut self.pictures.standing {
             let before = u64::from(standing.duration);
-            let duration = u32::try_from(ends_before(in_hand.first(), standing.time, before)).unwrap_or(u32::MAX);
+            let duration = u32::try_from(stands(in_hand.first(), standing.time, before)).unwrap_or(u32::MAX);
             if duration != standing.duration {
                 self.pictures.grown = Some((standing.at, duration.to_be_bytes()));
             }
@@ -383,7 +385,7 @@ impl Movie {
         let mut before = LAST_PICTURE_UNITS;
         let mut shown = Vec::with_capacity(in_hand.len());
         for (at, picture) in in_hand.iter().enumerate().take(in_hand.len() - kept) {
-            before = ends_before(in_hand.get(at + 1), picture.time, before);
+            before = stands(in_hand.get(at + 1), picture.time, before);
             let duration = u32::try_from(before).unwrap_or(u32::MAX);
             shown.push(Shown { duration, bytes: picture.bytes, is_keyframe: picture.is_keyframe });
         }

@@ -1,5 +1,6 @@
-//! Repair of a recording that a crash, a full disk or a power cut left behind: of Ogg here, of movies in `movie`. Runs on the
-//! caller's thread and blocks on the disk; in memory it holds two pages at most. Knows nothing of taps, rooms or the recorder's thread.
+//! Repair of a recording that a crash, a full disk or a power cut left behind: of Ogg here, of movies in `movie`. Runs on
+//! the caller's thread and blocks on the disk; in memory it holds two pages at most. Knows nothing of taps, rooms or the
+//! recorder's thread.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
