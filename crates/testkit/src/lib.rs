@@ -2,9 +2,9 @@
 //! RFCs and not against our own crates, so that a mistake made on both sides cannot cancel out: it must not know
 //! `media` or `control`. Plain threads, no runtime.
 //!
-//! Pure (no clock, no socket): [`tone`], [`signal`], [`g711`], [`netem`], [`clock`], [`sdp`], [`sip_message`], [`wav`],
-//! [`dtmf`]. With sockets and threads: [`rtp_peer`], [`sip_ua`], [`ports`]. With child processes: [`server`], [`api`], [`postgres`],
-//! [`sipp`], [`baresip`], [`ffmpeg`].
+//! Pure (no clock, no socket): [`tone`], [`signal`], [`picture`], [`scene`], [`video_codec`], [`g711`], [`netem`],
+//! [`clock`], [`sdp`], [`sip_message`], [`wav`], [`dtmf`]. With sockets and threads: [`rtp_peer`], [`video_peer`],
+//! [`sip_ua`], [`ports`]. With child processes: [`server`], [`api`], [`postgres`], [`sipp`], [`baresip`], [`ffmpeg`].
 
 pub mod api;
 pub mod baresip;
@@ -14,9 +14,11 @@ pub mod ffmpeg;
 pub mod g711;
 pub mod netem;
 pub mod phone;
+pub mod picture;
 pub mod ports;
 pub mod postgres;
 pub mod rtp_peer;
+pub mod scene;
 pub mod sdp;
 pub mod server;
 pub mod signal;
@@ -24,5 +26,7 @@ pub mod sip_message;
 pub mod sip_ua;
 pub mod sipp;
 pub mod tone;
+pub mod video_codec;
+pub mod video_peer;
 pub mod wait;
 pub mod wav;

@@ -18,9 +18,9 @@ use speak::{Order, Speaker};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// The Opus encoder of a peer.
 #[derive(Clone, Copy, Debug)]
@@ -147,9 +147,20 @@ impl RtpPeer {
     /// source that was given before).
     ///
     /// # Errors
-    /// When the description is malformed or has none of our codecs.
+    /// When the description is malformed, has none of our codecs, or has a video line, which was not offered.
     pub fn accept(&mut self, sdp: &str) -> Result<Described, String> {
         let described = Described::parse(sdp)?;
+        if described.video.is_some() {
+            return Err("a video line that was not offered".to_owned());
+        }
+        self.follow(described)
+    }
+
+    /// The same for one that was read already; its video line is not looked at.
+    ///
+    /// # Errors
+    /// When it has none of our codecs.
+    pub fn follow(&mut self, described: Described) -> Result<Described, String> {
         let codec = described.codec().filter(|c| self.config.codecs.contains(c));
         let codec = codec.ok_or_else(|| format!("no common codec in {:?}", described.payload_types))?;
         self.start(codec, described.rtp, described.rtcp, described.dtmf.first().copied());
@@ -256,7 +267,7 @@ impl Drop for RtpPeer {
     }
 }
 
-fn bind_pair(ip: IpAddr) -> (UdpSocket, UdpSocket) {
+pub(crate) fn bind_pair(ip: IpAddr) -> (UdpSocket, UdpSocket) {
     for _ in 0..50 {
         let port = ports::one();
         if let (Ok(rtp), Ok(rtcp)) = (UdpSocket::bind((ip, port)), UdpSocket::bind((ip, port + 1))) {
@@ -266,7 +277,21 @@ fn bind_pair(ip: IpAddr) -> (UdpSocket, UdpSocket) {
     panic!("no port pair on {ip}");
 }
 
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+/// NTP time of an instant (RFC 3550 §4), the same clock for all streams of this process: what ties sound to pictures.
+pub(crate) fn ntp(at: Instant) -> u64 {
+    static ORIGIN: OnceLock<(Instant, u64)> = OnceLock::new();
+    let (origin, since_1900) = ORIGIN.get_or_init(|| {
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        (Instant::now(), (since_1970.as_secs() + 2_208_988_800) << 32)
+    });
+    let fixed = |d: Duration| (d.as_secs() << 32) + (u64::from(d.subsec_nanos()) << 32) / 1_000_000_000;
+    match at.checked_duration_since(*origin) {
+        Some(after) => since_1900.wrapping_add(fixed(after)),
+        None => since_1900.wrapping_sub(fixed(origin.saturating_duration_since(at))),
+    }
+}
+
+pub(crate) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
     std::thread::Builder::new().name(name.to_owned()).spawn(run).expect("a thread")
 }
 

@@ -1,4 +1,9 @@
-//! Session descriptions of a test phone: makes offers, reads answers strictly (RFC 8866, RFC 3264). One audio stream.
+//! Session descriptions of a test phone: makes offers, reads answers strictly (RFC 8866, RFC 3264). One audio stream,
+//! after it perhaps one of video.
+
+mod video;
+
+pub use video::{VideoDescribed, VideoFormat, VideoOffer};
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
@@ -53,8 +58,10 @@ pub struct OfferSpec {
     pub direction: &'static str,
     /// `o=` version; must grow with every new offer of a dialog.
     pub version: u32,
-    /// Further `a=` lines, without `a=`.
+    /// Further `a=` lines of the audio stream, without `a=`.
     pub attributes: Vec<String>,
+    /// The video line, when there is one.
+    pub video: Option<VideoOffer>,
 }
 
 impl OfferSpec {
@@ -62,7 +69,15 @@ impl OfferSpec {
     pub fn new(address: SocketAddr, codecs: &[Codec]) -> Self {
         let clock = codecs.first().map_or(8_000, |c| c.rate_hz());
         let dtmf = vec![(101, clock)];
-        Self { address, codecs: codecs.to_vec(), dtmf, direction: "sendrecv", version: 1, attributes: Vec::new() }
+        Self {
+            address,
+            codecs: codecs.to_vec(),
+            dtmf,
+            direction: "sendrecv",
+            version: 1,
+            attributes: Vec::new(),
+            video: None,
+        }
     }
 
     /// The text.
@@ -91,6 +106,9 @@ impl OfferSpec {
             let _ = write!(sdp, "a={attribute}\r\n");
         }
         let _ = write!(sdp, "a=ptime:20\r\na={}\r\n", self.direction);
+        if let Some(video) = &self.video {
+            video.write(&mut sdp);
+        }
         sdp
     }
 }
@@ -110,6 +128,8 @@ pub struct Described {
     pub direction: String,
     /// `o=` session id and version.
     pub origin: (String, u64),
+    /// Its video line, when there is one; it may be refused (port 0).
+    pub video: Option<VideoDescribed>,
 }
 
 impl Described {
@@ -118,7 +138,7 @@ impl Described {
         self.payload_types.iter().find_map(|&pt| Codec::of_payload_type(pt))
     }
 
-    /// Reads an offer or answer with exactly one audio stream.
+    /// Reads an offer or answer with exactly one audio stream and after it at most one of video.
     ///
     /// # Errors
     /// A sentence that says what is wrong.
@@ -126,52 +146,103 @@ impl Described {
         if !sdp.starts_with("v=0\r\n") || !sdp.ends_with("\r\n") {
             return Err("does not begin with v=0 or does not end with CRLF".to_owned());
         }
-        let line = |kind: &str| sdp.lines().find_map(|l| l.strip_prefix(kind));
+        let (session, sections) = sections(sdp);
+        let line = |kind: &str| session.iter().find_map(|l| l.strip_prefix(kind));
         for needed in ["o=", "s=", "t="] {
             line(needed).ok_or_else(|| format!("no {needed} line"))?;
         }
         let origin: Vec<&str> = line("o=").unwrap_or("").split(' ').collect();
-        let [_, session, version, "IN", "IP4" | "IP6", _] = origin[..] else {
+        let [_, id, version, "IN", "IP4" | "IP6", _] = origin[..] else {
             return Err(format!("o={origin:?}"));
         };
-        let origin = (session.to_owned(), version.parse().map_err(|_| format!("o= version {version:?}"))?);
-        if sdp.lines().filter(|l| l.starts_with("m=")).count() != 1 {
-            return Err("not exactly one m= line".to_owned());
+        let origin = (id.to_owned(), version.parse().map_err(|_| format!("o= version {version:?}"))?);
+        let (audio, video) = match &sections[..] {
+            [audio] => (audio, None),
+            [audio, video] => (audio, Some(video)),
+            _ => return Err("not exactly one m= line, or two".to_owned()),
+        };
+        let audio = Stream::read("audio", &session, audio)?;
+        if audio.profile != "RTP/AVP" {
+            return Err(format!("audio profile {:?}", audio.profile));
         }
-        let media: Vec<&str> = line("m=").unwrap_or("").split(' ').collect();
-        let ["audio", port, "RTP/AVP", pts @ ..] = &media[..] else {
+        let clock = |(pt, encoding): &(u8, String)| {
+            let clock = encoding.strip_prefix("telephone-event/")?;
+            Some(clock.parse().map(|clock| (*pt, clock)).map_err(|_| format!("rtpmap {encoding:?}")))
+        };
+        Ok(Self {
+            rtp: audio.rtp,
+            rtcp: audio.rtcp,
+            dtmf: audio.rtpmaps.iter().filter_map(clock).collect::<Result<_, _>>()?,
+            payload_types: audio.payload_types,
+            direction: audio.direction,
+            origin,
+            video: video.map(|lines| VideoDescribed::read(&session, lines)).transpose()?,
+        })
+    }
+}
+
+/// Lines before the first `m=`, and those of each stream.
+fn sections(sdp: &str) -> (Vec<&str>, Vec<Vec<&str>>) {
+    let (mut session, mut streams) = (Vec::new(), Vec::<Vec<&str>>::new());
+    for line in sdp.lines() {
+        if line.starts_with("m=") {
+            streams.push(Vec::new());
+        }
+        streams.last_mut().unwrap_or(&mut session).push(line);
+    }
+    (session, streams)
+}
+
+/// What every kind of stream says.
+struct Stream {
+    profile: String,
+    payload_types: Vec<u8>,
+    rtp: SocketAddr,
+    rtcp: SocketAddr,
+    direction: String,
+    /// Payload types with their encodings.
+    rtpmaps: Vec<(u8, String)>,
+}
+
+impl Stream {
+    fn read(kind: &str, session: &[&str], lines: &[&str]) -> Result<Self, String> {
+        let media: Vec<&str> = lines.first().and_then(|l| l.strip_prefix("m=")).unwrap_or("").split(' ').collect();
+        let [said, port, profile, pts @ ..] = &media[..] else {
             return Err(format!("m={media:?}"));
         };
+        if *said != kind {
+            return Err(format!("m={said} instead of {kind}"));
+        }
         let port: u16 = port.parse().map_err(|_| format!("port {port:?}"))?;
         let payload_types = pts
             .iter()
             .map(|p| p.parse::<u8>().ok().filter(|p| *p < 128).ok_or_else(|| format!("payload type {p:?}")))
             .collect::<Result<Vec<u8>, _>>()?;
-        let connections: Vec<&str> = sdp.lines().filter_map(|l| l.strip_prefix("c=")).collect();
-        let connection = connections.last().ok_or("no c= line")?;
+        // The stream's own connection, else the session's.
+        let connections = lines.iter().chain(session).filter_map(|l| l.strip_prefix("c="));
+        let connection = connections.into_iter().next().ok_or("no c= line")?;
         let address = connection.strip_prefix("IN IP4 ").or_else(|| connection.strip_prefix("IN IP6 "));
         let ip: IpAddr = address.and_then(|a| a.parse().ok()).ok_or_else(|| format!("c={connection}"))?;
-        let attribute = |name: &'static str| sdp.lines().filter_map(move |l| l.strip_prefix("a=")?.strip_prefix(name));
-        let mut dtmf = Vec::new();
-        for map in attribute("rtpmap:") {
+        let mut rtpmaps = Vec::new();
+        for map in attribute(lines, "rtpmap:") {
             let (pt, encoding) = map.split_once(' ').ok_or_else(|| format!("rtpmap {map:?}"))?;
             let pt: u8 = pt.parse().map_err(|_| format!("rtpmap {map:?}"))?;
             if !payload_types.contains(&pt) {
                 return Err(format!("rtpmap for {pt}, which the m= line does not have"));
             }
-            if let Some(clock) = encoding.strip_prefix("telephone-event/") {
-                dtmf.push((pt, clock.parse().map_err(|_| format!("rtpmap {map:?}"))?));
-            }
+            rtpmaps.push((pt, encoding.to_owned()));
         }
-        let directions: Vec<&str> = sdp
-            .lines()
-            .filter_map(|l| l.strip_prefix("a="))
-            .filter(|a| matches!(*a, "sendrecv" | "sendonly" | "recvonly" | "inactive"))
-            .collect();
-        if directions.len() > 1 {
-            return Err(format!("directions {directions:?}"));
+        let of = |lines: &[&str]| -> Vec<String> {
+            let attributes = lines.iter().filter_map(|l| l.strip_prefix("a="));
+            let is_direction = |a: &&str| matches!(*a, "sendrecv" | "sendonly" | "recvonly" | "inactive");
+            attributes.filter(is_direction).map(str::to_owned).collect()
+        };
+        let (own, common) = (of(lines), of(session));
+        if own.len() > 1 || common.len() > 1 {
+            return Err(format!("directions {own:?} {common:?}"));
         }
-        let rtcp_port = match (attribute("rtcp-mux").next(), attribute("rtcp:").next()) {
+        let direction = own.into_iter().chain(common).next().unwrap_or_else(|| "sendrecv".to_owned());
+        let rtcp_port = match (attribute(lines, "rtcp-mux").next(), attribute(lines, "rtcp:").next()) {
             (Some(_), _) => port,
             (None, Some(rtcp)) => {
                 let first = rtcp.split(' ').next().unwrap_or("");
@@ -180,14 +251,19 @@ impl Described {
             (None, None) => port.saturating_add(1),
         };
         Ok(Self {
+            profile: (*profile).to_owned(),
+            payload_types,
             rtp: SocketAddr::new(ip, port),
             rtcp: SocketAddr::new(ip, rtcp_port),
-            payload_types,
-            dtmf,
-            direction: directions.first().copied().unwrap_or("sendrecv").to_owned(),
-            origin,
+            direction,
+            rtpmaps,
         })
     }
+}
+
+/// Values of the attributes with this beginning.
+fn attribute<'a>(lines: &'a [&'a str], name: &'a str) -> impl Iterator<Item = &'a str> {
+    lines.iter().filter_map(move |l| l.strip_prefix("a=")?.strip_prefix(name))
 }
 
 #[cfg(test)]

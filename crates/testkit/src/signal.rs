@@ -23,6 +23,21 @@ pub fn tone(rate_hz: u32, hz: f64, level_db: f64) -> Source {
     })
 }
 
+/// A 1 kHz tone of [`crate::scene::FLASH`] at every whole second since the peer began, silence between: for sync, with
+/// [`crate::scene::flashes`].
+pub fn beeps(rate_hz: u32, level_db: f64) -> Source {
+    let mut tone = tone(rate_hz, 1_000.0, level_db);
+    let beep = (crate::scene::FLASH.as_secs_f64() * f64::from(rate_hz)) as u64;
+    Box::new(move |first, out| {
+        tone(first, out);
+        for (n, sample) in (first..).zip(out) {
+            if n % u64::from(rate_hz) >= beep {
+                *sample = 0;
+            }
+        }
+    })
+}
+
 /// A recording, played once from the first sample asked for, then silence.
 pub fn pcm(samples: Vec<i16>) -> Source {
     let mut begun = None;

@@ -9,6 +9,7 @@ const EVERY: Duration = Duration::from_millis(10);
 ///
 /// # Panics
 /// With `what` and the last refusal, when `timeout` is over.
+#[track_caller]
 pub fn until<T>(what: &str, timeout: Duration, mut probe: impl FnMut() -> Result<T, String>) -> T {
     let deadline = Instant::now() + timeout;
     loop {
@@ -24,6 +25,7 @@ pub fn until<T>(what: &str, timeout: Duration, mut probe: impl FnMut() -> Result
 ///
 /// # Panics
 /// With `what`, when `timeout` is over.
+#[track_caller]
 pub fn until_true(what: &str, timeout: Duration, mut probe: impl FnMut() -> bool) {
     until(what, timeout, || if probe() { Ok(()) } else { Err("not so".to_owned()) });
 }

@@ -1,7 +1,7 @@
 //! The sending half of a peer: a source to packets at absolute deadlines, through a bad network.
 
 use super::listen::Listener;
-use super::{PeerConfig, Sent, rtcp};
+use super::{PeerConfig, Sent, ntp, rtcp};
 use crate::dtmf::{self, EventPacket};
 use crate::g711;
 use crate::netem::{Impairment, Netem, Rng, drifted};
@@ -259,8 +259,7 @@ impl Speaker {
         let sent = *self.sent.lock().unwrap_or_else(|e| e.into_inner());
         let since = now.saturating_duration_since(self.start).as_secs_f64();
         let info = rtcp::SenderInfo {
-            // Any NTP epoch serves: only differences are used.
-            ntp: (since * 4_294_967_296.0) as u64,
+            ntp: ntp(now),
             rtp_timestamp: self.first_timestamp.wrapping_add((since * f64::from(codec.rate_hz())) as u32),
             packets: sent.packets as u32,
             octets: sent.octets as u32,
