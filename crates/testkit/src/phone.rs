@@ -1,7 +1,11 @@
-//! A phone in a room: one user agent, one call, one RTP peer.
+//! A phone in a room: one user agent, one call, one RTP peer; with a [`VideoPhone`] also video.
+
+mod video;
+
+pub use video::{VideoCall, VideoPhone};
 
 use crate::rtp_peer::{PeerConfig, RtpPeer};
-use crate::sdp::{Codec, Described};
+use crate::sdp::{Codec, Described, OfferSpec, VideoOffer};
 use crate::sip_ua::{Call, Invite, SipUa, Transport};
 use crate::tone::Expectation;
 use std::net::SocketAddr;
@@ -45,12 +49,25 @@ impl Phone {
         transport: Transport,
         config: PeerConfig,
     ) -> Result<Self, String> {
+        let (phone, answer) = Self::offer(server, extension, name, transport, config, None)?;
+        answer.video.map_or(Ok(phone), |video| Err(format!("a video line that was not offered: {video:?}")))
+    }
+
+    fn offer(
+        server: SocketAddr,
+        extension: &str,
+        name: &str,
+        transport: Transport,
+        config: PeerConfig,
+        video: Option<VideoOffer>,
+    ) -> Result<(Self, Described), String> {
         let ua = SipUa::new(name, transport, server);
         let mut peer = RtpPeer::bind(config);
-        let call = ua.invite(&Invite::new(extension, &peer.offer().to_sdp()));
+        let call = ua.invite(&Invite::new(extension, &OfferSpec { video, ..peer.offer() }.to_sdp()));
         let sdp = call.answered()?;
-        let answer = peer.accept(&sdp).map_err(|why| format!("{why} in\n{sdp}"))?;
-        Ok(Self { peer, call, ua, answer })
+        let described = Described::parse(&sdp).and_then(|described| peer.follow(described));
+        let answer = described.map_err(|why| format!("{why} in\n{sdp}"))?;
+        Ok((Self { peer, call, ua, answer: answer.clone() }, answer))
     }
 
     /// Says a tone at the tests' common level.

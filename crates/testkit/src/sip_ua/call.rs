@@ -1,13 +1,18 @@
 //! One call of a user agent.
 
-use super::dialog::Dialog;
+use super::dialog::{Dialog, MEDIA_CONTROL};
 use super::{Shared, T1, transaction::ClientTransaction};
 use crate::sip_message::{Message, StartLine};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 /// Final responses of a well server come sooner than this.
 const ANSWER: Duration = Duration::from_secs(10);
+
+/// RFC 5168 §7.1.
+const PICTURE_FAST_UPDATE: &str = "<?xml version=\"1.0\" encoding=\"utf-8\" ?>\r\n\
+    <media_control><vc_primitive><to_encoder><picture_fast_update/></to_encoder></vc_primitive></media_control>\r\n";
 
 /// An INVITE to be.
 #[derive(Clone, Debug)]
@@ -53,6 +58,7 @@ impl Call {
             acks: Vec::new(),
             bye: None,
             offerless: if invite.sdp.is_none() { vec![1] } else { Vec::new() },
+            picture_updates: Arc::default(),
         };
         let mut request = dialog.request(&shared, "INVITE", None);
         if let Some(name) = &invite.display_name {
@@ -197,6 +203,19 @@ impl Call {
     /// When no response comes.
     pub fn info_digit(&self, digit: char) -> Result<Message, String> {
         self.ask("INFO", Some(("application/dtmf-relay", format!("Signal={digit}\r\nDuration=160\r\n"))))
+    }
+
+    /// Asks for a keyframe by INFO (RFC 5168 `picture_fast_update`); gives the final response.
+    ///
+    /// # Errors
+    /// When no response comes.
+    pub fn info_picture_fast_update(&self) -> Result<Message, String> {
+        self.ask("INFO", Some((MEDIA_CONTROL, PICTURE_FAST_UPDATE.to_owned())))
+    }
+
+    /// Counts how often the server asked for a keyframe by INFO.
+    pub fn picture_updates(&self) -> Arc<AtomicU64> {
+        self.with_dialog(|_, dialog| dialog.picture_updates.clone())
     }
 
     /// OPTIONS inside the dialog; gives the final response.

@@ -3,7 +3,12 @@
 use super::Shared;
 use super::strict;
 use crate::sip_message::{Message, StartLine, param};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+/// Body type of RFC 5168.
+pub(super) const MEDIA_CONTROL: &str = "application/media_control+xml";
 
 /// One call's dialog (RFC 3261 §12), from its INVITE on.
 #[derive(Debug, Clone)]
@@ -24,6 +29,8 @@ pub(super) struct Dialog {
     pub(super) bye: Option<(Instant, Message)>,
     /// 2xx of an INVITE without an offer: the caller sends the ACK itself.
     pub(super) offerless: Vec<u32>,
+    /// How often the server asked for a keyframe by INFO.
+    pub(super) picture_updates: Arc<AtomicU64>,
 }
 
 impl Dialog {
@@ -150,6 +157,14 @@ impl Shared {
                         ok
                     }
                     "INVITE" => ok.with_body("application/sdp", &dialog.local_sdp),
+                    "INFO" if message.header("Content-Type") == Some(MEDIA_CONTROL) => {
+                        if message.text().contains("<picture_fast_update") {
+                            dialog.picture_updates.fetch_add(1, Ordering::Relaxed);
+                        } else {
+                            wrong.push(format!("INFO with media control {:?}", message.text()));
+                        }
+                        ok
+                    }
                     "UPDATE" | "INFO" => ok,
                     _ => Message::response(&message, 405, "Method Not Allowed", ""),
                 };
