@@ -28,6 +28,8 @@ pub struct H264Encoder {
     rate: RateControl,
     debt: Debt,
     keyframe_owed: bool,
+    /// The library has seen no picture yet, and will make a keyframe of the first whether it is asked or not.
+    begins: bool,
 }
 
 /// OpenH264 closes a slice 120 bytes below what it is given (a macroblock's worth, and room for headers), before the bytes that
@@ -43,7 +45,7 @@ impl H264Encoder {
         let level = level(settings);
         let library = EncoderLibrary::new(settings, level)?;
         let (rate, debt) = (RateControl::new(SCALE), Debt::default());
-        Ok(Self { library, settings, level, rate, debt, keyframe_owed: true })
+        Ok(Self { library, settings, level, rate, debt, keyframe_owed: true, begins: true })
     }
 
     /// See [`super::Encoder::encode`].
@@ -59,7 +61,7 @@ impl H264Encoder {
         self.keyframe_owed |= keyframe;
         self.debt.pay(at);
         let keyframe = self.keyframe_owed && self.debt.allows(true);
-        if !keyframe && !self.debt.allows(false) {
+        if !keyframe && (self.begins || !self.debt.allows(false)) {
             return Ok(false);
         }
         let quantizer = self.rate.choose(&picture, keyframe, &self.debt, self.settings);
@@ -68,9 +70,8 @@ impl H264Encoder {
             out.clear();
             return Err(Error::Broken(format!("OpenH264 failed to encode (code {code})")));
         }
-        if out.is_keyframe {
-            self.keyframe_owed = false;
-        }
+        self.keyframe_owed &= !out.is_keyframe;
+        self.begins = false;
         self.rate.learn(out.bytes.len(), out.is_keyframe);
         self.debt.add(out.bytes.len(), out.is_keyframe, self.settings.bitrate);
         Ok(!out.bytes.is_empty())
@@ -84,7 +85,7 @@ impl H264Encoder {
 
     fn restart(&mut self) -> Result<(), Error> {
         self.level = level(self.settings);
-        self.keyframe_owed = true;
+        (self.keyframe_owed, self.begins) = (true, true);
         self.library = EncoderLibrary::new(self.settings, self.level)?;
         Ok(())
     }

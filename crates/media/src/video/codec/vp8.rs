@@ -27,6 +27,8 @@ pub struct Vp8Encoder {
     rate: RateControl,
     debt: Debt,
     keyframe_owed: bool,
+    /// The library has seen no picture yet, and will make a keyframe of the first whether it is asked or not.
+    begins: bool,
     /// Of the last picture, in units of the RTP clock; the library wants each to be later than the last.
     last: Option<i64>,
 }
@@ -41,6 +43,7 @@ impl Vp8Encoder {
             rate: RateControl::new(SCALE),
             debt: Debt::default(),
             keyframe_owed: true,
+            begins: true,
             last: None,
         })
     }
@@ -58,7 +61,7 @@ impl Vp8Encoder {
         self.keyframe_owed |= keyframe;
         self.debt.pay(at);
         let keyframe = self.keyframe_owed && self.debt.allows(true);
-        if !keyframe && !self.debt.allows(false) {
+        if !keyframe && (self.begins || !self.debt.allows(false)) {
             return Ok(false);
         }
         let quantizer = self.rate.choose(&picture, keyframe, &self.debt, self.settings);
@@ -68,14 +71,13 @@ impl Vp8Encoder {
         self.last = Some(now);
         if let Err(code) = self.library.encode(&picture, now, self.settings.framerate, keyframe, out) {
             self.library = EncoderLibrary::new(self.settings)?;
-            self.keyframe_owed = true;
+            (self.keyframe_owed, self.begins) = (true, true);
             self.last = None;
             out.clear();
             return Err(Error::Broken(format!("libvpx failed to encode (code {})", code as i32)));
         }
-        if out.is_keyframe {
-            self.keyframe_owed = false;
-        }
+        self.keyframe_owed &= !out.is_keyframe;
+        self.begins = false;
         self.rate.learn(out.bytes.len(), out.is_keyframe);
         self.debt.add(out.bytes.len(), out.is_keyframe, self.settings.bitrate);
         Ok(!out.bytes.is_empty())
