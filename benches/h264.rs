@@ -1,5 +1,5 @@
 //! The video codecs, one picture of moving content at a time. Budget: a composer's core has 66,000 µs for a picture of all its
-//! rooms at 15 a second; encoding 1280x720 may take 8,000 of them, so that seven rooms of four fit, decoding 640x360 500.
+//! rooms at 15 a second; encoding 1280x720 may take 8,000 of them, so that seven rooms of four fit, decoding 640x360 700 each.
 
 use std::hint::black_box;
 
@@ -25,7 +25,7 @@ fn film(width: usize, height: usize) -> Vec<Picture> {
                 for (i, pixel) in pixels.iter_mut().enumerate() {
                     noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
                     let (x, y) = (i % stride, i / stride);
-                    let moving = x * 2 < stride && y * 2 < pixels_rows(height, plane);
+                    let moving = x * 2 < stride && y * 2 < rows_of(height, plane);
                     let at = if moving { x + n * 3 } else { x };
                     let wave = ((at as f32 * 0.13).sin() * (y as f32 * 0.11).cos() * 40.0) as i32;
                     *pixel = (110 + wave + (at % 64) as i32 / 2 + (noise >> 30) as i32) as u8;
@@ -36,7 +36,7 @@ fn film(width: usize, height: usize) -> Vec<Picture> {
         .collect()
 }
 
-fn pixels_rows(height: usize, plane: usize) -> usize {
+fn rows_of(height: usize, plane: usize) -> usize {
     if plane == 0 { height } else { height / 2 }
 }
 
