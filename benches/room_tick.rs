@@ -18,7 +18,7 @@ const CODECS: [CodecName; 2] = [CodecName::Pcmu, CodecName::Opus];
 const LOOP: usize = 50;
 
 fn spec(max_talkers: usize) -> RoomSpec {
-    RoomSpec { audio: AudioSpec { max_talkers, opus_bitrate: Bitrate::kbps(96), opus_complexity: 5 } }
+    RoomSpec { audio: AudioSpec { max_talkers, opus_bitrate: Bitrate::kbps(96), opus_complexity: 5 }, video: None }
 }
 
 fn offer(codec: CodecName) -> &'static str {
@@ -155,6 +155,10 @@ fn lateness() {
         codecs: CODECS.to_vec(),
         playout_ceiling: Duration::from_millis(200),
         media_timeout: Duration::from_secs(3600),
+        composers: 1,
+        video_codecs: Vec::new(),
+        begin_composer: || (),
+        movies: media::Finalize::Plain,
     };
     let (engine, _events) = Engine::start(config).expect("engine");
     let room = RoomId(1);
@@ -163,7 +167,7 @@ fn lateness() {
     for _ in 0..20 {
         let reservation = engine.reserve(room, ReserveAt { bind: loopback, advertise: loopback }).expect("ports");
         let (leg, _) = media::answer(offer(CodecName::Pcmu), reservation, loopback).expect("answer");
-        engine.join(room, leg, LegSettings::default(), Reply::ignore()).expect("join");
+        engine.join(room, leg, "".into(), LegSettings::default(), Reply::ignore()).expect("join");
     }
     // Reading takes the maximum back to zero, so it is kept here.
     let mut worst = Duration::ZERO;

@@ -35,13 +35,24 @@ pub(crate) fn raise_open_files(config: &Config) {
 
 /// Steps below the media threads (nice(2)): with this a thread that wants all of a core is left a third of it by one that
 /// wants it too, and a tick is not late because somebody asks for lists. Nobody needs a privilege to step back.
-const NICE: i32 = 5;
+const RUNTIME_NICE: i32 = 5;
+/// Pictures go before lists and after sound.
+const COMPOSER_NICE: i32 = 2;
 
 /// For each thread of the runtime as it starts; threads that it starts, the database's, inherit it.
 pub(crate) fn give_way_to_media() {
+    step_back(RUNTIME_NICE);
+}
+
+/// For each thread that composes pictures.
+pub(crate) fn give_way_to_sound() {
+    step_back(COMPOSER_NICE);
+}
+
+fn step_back(nice: i32) {
     // On Linux this is of the calling thread alone. Where it is refused, things are as they were.
-    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
-        tracing::debug!(%error, "the runtime's threads run at the priority of the media threads");
+    if let Err(error) = rustix::process::setpriority_process(None, nice) {
+        tracing::debug!(%error, "a thread runs at the priority of the media threads");
     }
 }
 

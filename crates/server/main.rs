@@ -71,6 +71,10 @@ fn serve(flags: &ServeFlags) -> Outcome<()> {
         codecs: config.media.codecs.clone(),
         playout_ceiling: config.media.playout_ceiling,
         media_timeout: config.media.media_timeout,
+        composers: config.media.composers,
+        video_codecs: config.media.video_codecs.clone(),
+        begin_composer: limits::give_way_to_sound,
+        movies: config.recordings.movies,
     })?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // Signalling and the API are light; the cores belong to the media threads.

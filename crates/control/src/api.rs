@@ -110,6 +110,8 @@ fn documented() -> Vec<(&'static str, MethodRouter<Arc<Api>>)> {
         ("/api/conference_rooms/{id}", get(rooms::show).post(rooms::update)),
         ("/api/conference_rooms/{id}/destroy", post(rooms::destroy)),
         ("/api/conference_rooms/{id}/status", get(rooms::status)),
+        ("/api/conference_rooms/{id}/preview.jpg", get(rooms::picture::preview)),
+        ("/api/conference_rooms/{id}/layout", get(rooms::picture::layout)),
         ("/api/conference_rooms/{id}/mute", post(rooms::mute)),
         ("/api/conference_rooms/{id}/unmute", post(rooms::unmute)),
         ("/api/conference_rooms/{id}/lock", post(rooms::lock)),

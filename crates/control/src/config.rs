@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use media::{Bitrate, CodecName};
+use media::{Bitrate, CodecName, Finalize, VideoCodec};
 use url::Url;
 
 use crate::events::Types;
@@ -233,6 +233,12 @@ pub struct MediaConfig {
     pub playout_ceiling: Duration,
     /// A leg without RTP for this long, not on hold, is ended.
     pub media_timeout: Duration,
+    /// Threads that make pictures, at least 1 (the written 0 is already one for each core).
+    pub composers: usize,
+    /// What may be negotiated in rooms with a picture.
+    pub video_codecs: Vec<VideoCodec>,
+    /// Names are written over pictures.
+    pub name_strips: bool,
 }
 
 impl MediaConfig {
@@ -255,6 +261,8 @@ pub struct RecordingsConfig {
     pub retention_days: u32,
     /// Destroying a room destroys its recordings.
     pub delete_with_room: bool,
+    /// What becomes of recordings with pictures when they end.
+    pub movies: Finalize,
 }
 
 /// Events.

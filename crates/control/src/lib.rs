@@ -166,6 +166,8 @@ impl Server {
         let rooms = self.rooms.clone();
         background.spawn(async move { rooms.keep_house().await });
         let rooms = self.rooms.clone();
+        background.spawn(async move { rooms.keep_pictures().await });
+        let rooms = self.rooms.clone();
         background.spawn(async move { rooms.sweep_recordings().await });
         let rooms = self.rooms.clone();
         background.spawn(async move { rooms.follow_restorations().await });

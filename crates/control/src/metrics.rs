@@ -36,6 +36,11 @@ struct Worker {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Composer {
+    composer: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Request {
     method: &'static str,
     /// The route, not the path: `/api/conference_rooms/{id}`.
@@ -89,6 +94,8 @@ pub struct RoomMetrics {
     digits: Counter,
     recordings: Family<State, Counter>,
     orders_lost: Counter,
+    pictures_strained: Counter,
+    pictures_failed: Counter,
     events_lost: Counter,
     ticks_skipped: Family<Worker, Counter>,
     overruns: Arc<Overruns>,
@@ -110,6 +117,12 @@ impl RoomMetrics {
         registry.register("dtmf_digits", "Keys pressed by participants", self.digits.clone());
         registry.register("recordings_ended", "Recordings that ended, by state", self.recordings.clone());
         registry.register("dialog_orders_lost", "Orders that a dialog did not take", self.orders_lost.clone());
+        registry.register(
+            "pictures_strained",
+            "Times that what is made of a room's picture changed with the load",
+            self.pictures_strained.clone(),
+        );
+        registry.register("pictures_failed", "Times that a room's picture failed", self.pictures_failed.clone());
         registry.register("engine_events_lost", "Times that facts from the engine were lost", self.events_lost.clone());
         registry.register(
             "engine_overrun_ticks",
@@ -141,6 +154,14 @@ impl RoomMetrics {
 
     pub(crate) fn recording_ended(&self, state: &'static str) {
         self.recordings.get_or_create(&State { state }).inc();
+    }
+
+    pub(crate) fn picture_strained(&self) {
+        self.pictures_strained.inc();
+    }
+
+    pub(crate) fn picture_failed(&self) {
+        self.pictures_failed.inc();
     }
 
     pub(crate) fn order_lost(&self) {
@@ -242,7 +263,35 @@ impl Collector for EngineFigures {
         })?;
         gauge("engine_tick_lateness_p99_seconds", "99 of 100 ticks started no later", |w| {
             w.lateness.quantile(0.99).map_or(0.0, |late| late.as_secs_f64())
-        })
+        })?;
+        self.encode_composers(encoder)
+    }
+}
+
+impl EngineFigures {
+    fn encode_composers(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let composers = self.engine.composer_stats();
+        let mut counter = |name: &str, help: &str, value: fn(&media::ComposerStats) -> u64| {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for (composer, stats) in (0u32..).zip(&composers) {
+                ConstCounter::new(value(stats)).encode(family.encode_family(&Composer { composer })?)?;
+            }
+            Ok::<_, std::fmt::Error>(())
+        };
+        counter("composer_pictures", "Pictures of rooms made", |c| c.pictures)?;
+        counter("composer_pictures_skipped", "Pictures left out as composing was late", |c| c.pictures_skipped)?;
+        counter("composer_decoded", "Pictures of participants decoded", |c| c.decoded)?;
+        counter("composer_decode_errors", "Pictures of participants that could not be decoded", |c| c.decode_errors)?;
+        counter("composer_panics", "Panics caught in pictures", |c| c.panics)?;
+        let mut gauge = |name: &str, help: &str, value: fn(&media::ComposerStats) -> f64| {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for (composer, stats) in (0u32..).zip(&composers) {
+                ConstGauge::new(value(stats)).encode(family.encode_family(&Composer { composer })?)?;
+            }
+            Ok::<_, std::fmt::Error>(())
+        };
+        gauge("composer_load_ratio", "Share of the time in use", |c| f64::from(c.load_permille) / 1000.0)?;
+        gauge("composer_rooms", "Rooms with a picture", |c| f64::from(c.rooms))
     }
 }
 

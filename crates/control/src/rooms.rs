@@ -8,6 +8,7 @@ mod facts;
 mod holding;
 mod moderation;
 mod operator;
+mod pictures;
 mod recording;
 mod reload;
 mod servers;
@@ -18,9 +19,9 @@ mod view;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use media::{Answer, AudioSpec, Digit, Engine, LegId, LegSettings, Reply, RoomId, RoomSpec};
+use media::{Answer, AudioSpec, Digit, Engine, LegId, LegSettings, Reply, RoomId, RoomSpec, VideoSpec};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::config::{Config, RecordingsConfig};
@@ -31,6 +32,7 @@ use crate::metrics::RoomMetrics;
 use crate::store::{self, ServerRecord, Store};
 use state::{Effect, Limits, Participant, State};
 
+pub use pictures::{PictureView, TileView};
 pub(crate) use recording::whole_seconds;
 pub use settings::{Control, Layout, Mode, OutboundCallerId, Policy, RoomRecord, RoomSettings};
 pub use tiles::{HIDDEN, Pins};
@@ -65,6 +67,8 @@ pub struct Caller {
 pub enum DialogOrder {
     /// Send BYE (or the final refusal when still in setup), with this reason.
     HangUp(HangUp),
+    /// Ask for a keyframe (INFO, RFC 5168).
+    RefreshPicture,
 }
 
 /// Why we hang up; each has one text and one metric label.
@@ -222,6 +226,7 @@ struct Inner {
     journal: Journal,
     metrics: RoomMetrics,
     audio: AudioSpec,
+    name_strips: bool,
     recordings: RecordingsConfig,
     server: Id,
     server_name: String,
@@ -230,6 +235,8 @@ struct Inner {
     policy_gate: tokio::sync::Mutex<()>,
     /// Rooms have something to be kept; commands have to be sent again.
     housekeeping: Notify,
+    /// Somebody came into a room; it may have a picture.
+    pictures: Notify,
     seats: watch::Sender<u32>,
     recordings_open: watch::Sender<usize>,
 }
@@ -259,7 +266,7 @@ impl Rooms {
         if released > 0 {
             tracing::warn!(rooms = released, "the last run ended while people were in rooms");
         }
-        let mut state = State::new(Limits::from(server));
+        let mut state = State::new(Limits::from(server), Instant::now());
         for (room, epoch) in store.all_rooms().await? {
             state.know(room.id, &room.settings, room.policy, epoch);
         }
@@ -276,12 +283,14 @@ impl Rooms {
                 opus_bitrate: config.media.opus_bitrate,
                 opus_complexity: config.media.opus_complexity,
             },
+            name_strips: config.media.name_strips,
             recordings: config.recordings.clone(),
             server: server.id,
             server_name: server.name.clone(),
             state: Mutex::new(state),
             policy_gate: tokio::sync::Mutex::new(()),
             housekeeping: Notify::new(),
+            pictures: Notify::new(),
             seats: watch::Sender::new(0),
             recordings_open: watch::Sender::new(0),
         };
@@ -302,7 +311,8 @@ impl Rooms {
             state.admit(&caller.extension, fresh).and_then(|admitted| {
                 // Under the lock: whoever finds the room active may send to it at once.
                 if admitted.opens {
-                    let spec = RoomSpec { audio: self.inner.audio.clone() };
+                    let video = state.video_of(admitted.media).map(|video| self.look(video));
+                    let spec = RoomSpec { audio: self.inner.audio.clone(), video };
                     if let Err(error) = self.inner.engine.open_room(admitted.media, spec) {
                         state.abandon(admitted.media);
                         return Err(Refusal::from(error));
@@ -347,7 +357,7 @@ impl Rooms {
     ) -> Result<ParticipantId, Refusal> {
         let id = ParticipantId(self.inner.store.ids().next().raw());
         let (leg_id, media_room) = (leg.id(), seat.room);
-        let extension = caller.extension.clone();
+        let (extension, name) = (caller.extension.clone(), name_of(&caller.display_name).into());
         let participant = Participant::new(id, leg_id, caller, answer, store::now());
         let (call_id, number) = (participant.call_id.clone(), participant.number.clone());
         let (reply, joined) = oneshot::channel();
@@ -360,7 +370,8 @@ impl Rooms {
             let settings = LegSettings { muted, ..LegSettings::default() };
             let reply = Reply::new(move |outcome| drop(reply.send(outcome)));
             // Under the lock, so that whatever is set of the leg later comes later.
-            let sent = self.inner.engine.join(media_room, leg, settings, reply);
+            let sent = self.inner.engine.join(media_room, leg, name, settings, reply);
+            self.settle(&mut state);
             self.publish(&mut state);
             drop(state);
             sent?;
@@ -374,6 +385,7 @@ impl Rooms {
             Vec::new()
         });
         self.inner.metrics.joined();
+        self.inner.pictures.notify_one();
         tracing::info!(room = extension, participant = id.0, call_id, number, leg = leg_id.0, "joined");
         if let Some(room) = recorded {
             let rooms = self.clone();
@@ -404,7 +416,7 @@ impl Rooms {
     /// The far end held or resumed, or the codec changed.
     pub fn renegotiated(&self, participant: ParticipantId, answer: &Answer) {
         self.change(|state| {
-            state.renegotiate(participant, answer.on_hold, answer.codec);
+            state.renegotiate(participant, answer);
             Vec::new()
         });
     }
@@ -431,7 +443,9 @@ impl Rooms {
 
     fn state(&self) -> MutexGuard<'_, State> {
         // A panic under the lock is a bug that was reported; the counts in there are still the best that there are.
-        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut state = self.inner.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.at(Instant::now());
+        state
     }
 
     /// One change of the truth: made and told to the engine under the lock, its slower consequences after it.
@@ -460,6 +474,26 @@ impl Rooms {
                 }
             }
         }
+        while let Some(unpictured) = state.next_unpictured() {
+            let told = self.inner.engine.set_video(unpictured.media, self.look(unpictured.video)).and_then(|()| {
+                unpictured
+                    .arrangement
+                    .map_or(Ok(()), |arrangement| self.inner.engine.arrange(unpictured.media, arrangement))
+            });
+            match told {
+                Ok(()) | Err(media::Error::Refused(_)) => {}
+                Err(error) => {
+                    tracing::debug!(%error, "a picture is set again");
+                    state.picture_again(&unpictured);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// What the configuration adds to a room's picture.
+    fn look(&self, video: VideoSpec) -> VideoSpec {
+        VideoSpec { name_strips: self.inner.name_strips, ..video }
     }
 
     /// Notes what became true, in its order, and shows the new counts.
@@ -497,6 +531,17 @@ impl Rooms {
             });
         }
     }
+}
+
+/// What a tile shows of a name-addr: the name, or the number where there is none.
+fn name_of(display_name: &str) -> String {
+    let (name, address) = display_name.split_once('<').unwrap_or((display_name, ""));
+    let name = name.trim().trim_matches('"').trim();
+    if !name.is_empty() {
+        return name.replace("\\\"", "\"").replace("\\\\", "\\");
+    }
+    let user = address.trim_end_matches('>').split(['@', ';']).next().unwrap_or_default();
+    user.trim_start_matches("sips:").trim_start_matches("sip:").to_owned()
 }
 
 /// # Errors

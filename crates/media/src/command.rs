@@ -2,20 +2,39 @@
 //! come up; both queues are bounded. Nothing here is serializable: wire types are made at control's edge.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::Error;
 use crate::leg::Leg;
-use crate::record::Tap;
+use crate::record::{PictureTap, Tap};
+use crate::room::ComposerLink;
 use crate::sdp::{Answer, Offer};
 use crate::stats::RoomSnapshot;
-use crate::units::{Bitrate, Gain, LegId, RecordingId, RoomId};
+use crate::units::{Bitrate, FrameRate, Gain, LegId, RecordingId, Resolution, RoomId};
+use crate::video::picture::Picture;
+use crate::video::stage::Arrangement;
 
 /// What a room is, fixed when it opens on a worker.
 #[derive(Clone, Debug)]
 pub struct RoomSpec {
     /// How its sound is mixed and encoded.
     pub audio: AudioSpec,
+    /// Its picture, if it has one.
+    pub video: Option<VideoSpec>,
+}
+
+/// What a room's picture is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VideoSpec {
+    /// Its size.
+    pub resolution: Resolution,
+    /// Pictures a second.
+    pub framerate: FrameRate,
+    /// Of each encode at the room's size.
+    pub bitrate: Bitrate,
+    /// Names are written over pictures.
+    pub name_strips: bool,
 }
 
 /// How a room's sound is mixed and encoded.
@@ -76,11 +95,11 @@ impl<T> std::fmt::Debug for Reply<T> {
 #[derive(Debug)]
 pub enum Command {
     /// The room exists from now on; it costs nothing until a leg joins.
-    OpenRoom { room: RoomId, spec: RoomSpec },
+    OpenRoom { room: RoomId, spec: RoomSpec, composer: Option<ComposerLink> },
     /// Its legs are dropped, its recording is finished.
     CloseRoom { room: RoomId },
-    /// The leg moves into the room.
-    Join { room: RoomId, leg: Box<Leg>, settings: LegSettings, reply: Reply<Result<(), Error>> },
+    /// The leg moves into the room. The name is for its tile.
+    Join { room: RoomId, leg: Box<Leg>, name: Arc<str>, settings: LegSettings, reply: Reply<Result<(), Error>> },
     /// A re-INVITE: hold, resume, another address or codec.
     Renegotiate { room: RoomId, leg: LegId, offer: Box<Offer>, reply: Reply<Result<Answer, Error>> },
     /// An offerless re-INVITE: our present offer.
@@ -89,8 +108,16 @@ pub enum Command {
     Leave { room: RoomId, leg: LegId },
     /// Replaces the leg's settings.
     Set { room: RoomId, leg: LegId, settings: LegSettings },
-    /// The room's full mix goes to this tap from the next tick on.
-    StartRecording { room: RoomId, tap: Tap, reply: Reply<Result<(), Error>> },
+    /// Another picture: size, rate or look, without a leg being dropped.
+    SetVideo { room: RoomId, spec: VideoSpec },
+    /// Who is shown where.
+    Arrange { room: RoomId, arrangement: Box<Arrangement> },
+    /// The far end cannot decode without a keyframe (SIP INFO, RFC 5168).
+    Refresh { room: RoomId, leg: LegId },
+    /// A copy of the picture as it is now.
+    Preview { room: RoomId, reply: Reply<Result<Picture, Error>> },
+    /// The room's full mix goes to this tap from the next tick on, its pictures to the other.
+    StartRecording { room: RoomId, tap: Tap, pictures: Option<PictureTap>, reply: Reply<Result<(), Error>> },
     /// Ends the tap; `RecordingFinished` follows when the file is complete.
     StopRecording { room: RoomId, recording: RecordingId },
     /// A copy of what the worker knows of the room.
@@ -115,6 +142,14 @@ pub enum Event {
     RecordingFinished { room: RoomId, recording: RecordingId, file: FinishedFile },
     /// The recording ended early; what was written stays.
     RecordingFailed { room: RoomId, recording: RecordingId, reason: String, file: Option<FinishedFile> },
+    /// The leg's pictures cannot be decoded without a keyframe, and RTCP may not reach its sender (RFC 5168).
+    RefreshWanted { room: RoomId, leg: LegId },
+    /// Composing does not keep up, or does again: so many pictures a second are made, so many tiles decoded.
+    PictureStrained { room: RoomId, framerate: FrameRate, decoded: usize },
+    /// What is recorded has to go on in another file: the picture has another size.
+    PictureResized { room: RoomId },
+    /// The room's picture cannot be made. Its sound goes on.
+    PictureFailed { room: RoomId, reason: String },
     /// The room panicked and was closed with all its legs.
     RoomFailed { room: RoomId, reason: String },
     /// Ticks of a worker were late enough to be skipped.

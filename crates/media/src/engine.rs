@@ -12,14 +12,19 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 
-use crate::command::{Command, Event, LegSettings, Reply, RoomSpec};
+use crate::command::{Command, Event, LegSettings, Reply, RoomSpec, VideoSpec};
 use crate::error::{Error, Refused};
-use crate::leg::{Leg, LegState, LegTerms, RtpLeg, Seed};
-use crate::record::Recorder;
-use crate::sdp::{Answer, Capabilities, CodecName, LocalMedia, Offer, SessionTerms};
+use crate::leg::{Leg, LegState, LegTerms, LegTimes, RtpLeg, Seed, VideoLeg};
+use crate::record::{Finalize, Recorder};
+use crate::room::ComposerLink;
+use crate::sdp::{Answer, Capabilities, CodecName, LocalMedia, LocalVideo, Offer, SessionTerms, VideoCapabilities};
 use crate::sockets::{PortPair, PortRange};
 use crate::stats::{Lateness, RoomSnapshot};
 use crate::units::{LegId, RecordingId, RoomId};
+use crate::video::VideoCodec;
+use crate::video::composer::{Composer, ComposerStats};
+use crate::video::picture::Picture;
+use crate::video::stage::Arrangement;
 use crate::worker::{self, Shared};
 
 /// Commands that may wait for one worker. A worker drains them within 20 ms; 200 legs joining at once fit five times.
@@ -45,6 +50,14 @@ pub struct EngineConfig {
     pub playout_ceiling: Duration,
     /// A leg without RTP for this long, while not on hold, ends.
     pub media_timeout: Duration,
+    /// Threads that make rooms' pictures; at least 1. They rest while no room has one.
+    pub composers: usize,
+    /// Video codecs that may be negotiated in rooms with a picture.
+    pub video_codecs: Vec<VideoCodec>,
+    /// Called first on each composer's thread: its priority is the operator's business. Sound goes first.
+    pub begin_composer: fn(),
+    /// What becomes of recordings with pictures when they end.
+    pub movies: Finalize,
 }
 
 /// Where a leg's sockets are bound and what its SDP says.
@@ -62,7 +75,17 @@ pub struct Reservation {
     leg: LegId,
     advertise: IpAddr,
     ports: PortPair,
+    /// Of a room with a picture.
+    video: Option<VideoSeat>,
     config: Arc<EngineConfig>,
+    seed: Seed,
+}
+
+/// What a leg has for its video.
+#[derive(Debug)]
+struct VideoSeat {
+    ports: PortPair,
+    spec: VideoSpec,
     seed: Seed,
 }
 
@@ -77,14 +100,27 @@ impl Reservation {
             address: self.advertise,
             rtp_port: self.ports.rtp_port,
             rtcp_port: self.ports.rtp_port + 1,
-            video: None,
+            video: self
+                .video
+                .as_ref()
+                .map(|video| LocalVideo { rtp_port: video.ports.rtp_port, rtcp_port: video.ports.rtp_port + 1 }),
             session_id: self.seed.session_id,
             session_version: 0,
         };
-        LegTerms::new(local, Capabilities { audio: self.config.codecs.clone(), video: None })
+        let video = self.video.as_ref().map(|video| VideoCapabilities {
+            codecs: self.config.video_codecs.clone(),
+            resolution: video.spec.resolution,
+            framerate: video.spec.framerate,
+            bitrate: video.spec.bitrate,
+        });
+        LegTerms::new(local, Capabilities { audio: self.config.codecs.clone(), video })
     }
 
     pub(crate) fn into_leg(self, terms: LegTerms, agreed: SessionTerms, signalling: IpAddr) -> Leg {
+        let session_id = self.seed.session_id;
+        let (video, video_ports) = self.video.map_or((None, None), |seat| {
+            (Some(VideoLeg::new(seat.seed, session_id, seat.spec, signalling)), Some(seat.ports))
+        });
         Leg {
             state: LegState::rtp(RtpLeg::new(
                 self.leg,
@@ -92,10 +128,11 @@ impl Reservation {
                 agreed,
                 signalling,
                 self.seed,
-                self.config.playout_ceiling,
-                self.config.media_timeout,
+                LegTimes { playout_ceiling: self.config.playout_ceiling, media_timeout: self.config.media_timeout },
+                video,
             )),
             ports: self.ports,
+            video_ports,
         }
     }
 }
@@ -131,10 +168,18 @@ struct Inner {
     config: Arc<EngineConfig>,
     ports: Arc<PortRange>,
     workers: Vec<WorkerHandle>,
-    /// Which worker each open room lives on.
-    rooms: Mutex<HashMap<RoomId, usize>>,
+    composers: Vec<Mutex<Composer>>,
+    rooms: Mutex<HashMap<RoomId, Placed>>,
     next_leg: AtomicU64,
     recorder: Recorder,
+}
+
+/// Where an open room lives.
+#[derive(Clone, Copy, Debug)]
+struct Placed {
+    worker: usize,
+    /// Of a room with a picture.
+    video: Option<(usize, VideoSpec)>,
 }
 
 struct WorkerHandle {
@@ -176,10 +221,15 @@ impl Engine {
                 .map_err(|e| Error::Broken(format!("cannot start media worker {index}: {e}")))?;
             workers.push(WorkerHandle { commands, shared, thread: Mutex::new(Some(thread)) });
         }
+        let composers = (0..config.composers.max(1))
+            .map(|index| Composer::start(index, events.clone(), config.begin_composer).map(Mutex::new))
+            .collect::<Result<_, _>>()
+            .map_err(|e| Error::Broken(format!("cannot start a composer: {e}")))?;
         let inner = Inner {
             config: Arc::new(config),
             ports,
             workers,
+            composers,
             rooms: Mutex::new(HashMap::new()),
             next_leg: AtomicU64::new(1),
             recorder,
@@ -197,36 +247,59 @@ impl Engine {
         PortRange::new(range).map_or_else(|_| Vec::new(), |ports| ports.taken(bind))
     }
 
-    /// Places the room on the worker with the most tick time left.
+    /// Places the room on the worker with the most tick time left, and its picture on the composer with the most.
     pub fn open_room(&self, room: RoomId, spec: RoomSpec) -> Result<(), Error> {
         let mut rooms = lock(&self.inner.rooms);
         // Load is a figure of the last second; rooms placed since then count by their number.
-        let mut placed = vec![0u32; self.inner.workers.len()];
-        for worker in rooms.values() {
-            if let Some(n) = placed.get_mut(*worker) {
-                *n += 1;
-            }
-        }
-        let best = self
+        let loads = self.inner.workers.iter().map(|worker| worker.shared.load_permille());
+        let worker = least(loads, rooms.values().map(|placed| placed.worker)).ok_or(Error::Busy("no media worker"))?;
+        let links: Vec<(ComposerLink, u32)> = self
             .inner
-            .workers
+            .composers
             .iter()
-            .zip(placed)
-            .enumerate()
-            .min_by_key(|(_, (worker, placed))| (worker.shared.load_permille() / 50, *placed))
-            .map(|(index, _)| index)
-            .ok_or(Error::Busy("no media worker"))?;
-        rooms.insert(room, best);
+            .map(|composer| {
+                let composer = lock(composer);
+                (ComposerLink(composer.orders.clone()), composer.figures.load_permille.load(Ordering::Relaxed))
+            })
+            .collect();
+        let loads = links.iter().map(|(_, load)| *load);
+        let composer = least(loads, rooms.values().filter_map(|placed| Some(placed.video?.0)));
+        let video = composer.and_then(|composer| Some((composer, spec.video?)));
+        let link = video.and_then(|(composer, _)| Some(links.get(composer)?.0.clone()));
+        rooms.insert(room, Placed { worker, video });
         drop(rooms);
-        self.send(room, Command::OpenRoom { room, spec }).inspect_err(|_| {
+        self.send(room, Command::OpenRoom { room, spec, composer: link }).inspect_err(|_| {
             lock(&self.inner.rooms).remove(&room);
         })
     }
 
+    /// Another picture for a room that has one: size, rate or look, without a leg being dropped.
+    pub fn set_video(&self, room: RoomId, spec: VideoSpec) -> Result<(), Error> {
+        if let Some(Placed { video: Some((_, present)), .. }) = lock(&self.inner.rooms).get_mut(&room) {
+            *present = spec;
+        }
+        self.send(room, Command::SetVideo { room, spec })
+    }
+
+    /// Who is shown where.
+    pub fn arrange(&self, room: RoomId, arrangement: Arrangement) -> Result<(), Error> {
+        self.send(room, Command::Arrange { room, arrangement: Box::new(arrangement) })
+    }
+
+    /// The far end asked for a keyframe by its signalling.
+    pub fn refresh(&self, room: RoomId, leg: LegId) -> Result<(), Error> {
+        self.send(room, Command::Refresh { room, leg })
+    }
+
+    /// A copy of the room's picture as it is now.
+    pub fn preview(&self, room: RoomId, reply: Reply<Result<Picture, Error>>) -> Result<(), Error> {
+        self.send(room, Command::Preview { room, reply })
+    }
+
     /// Drops the room's legs, finishes its recording.
     pub fn close_room(&self, room: RoomId) {
-        let worker = lock(&self.inner.rooms).remove(&room);
-        if let Some(worker) = worker.and_then(|w| self.inner.workers.get(w)) {
+        let placed = lock(&self.inner.rooms).remove(&room);
+        if let Some(worker) = placed.and_then(|placed| self.inner.workers.get(placed.worker)) {
             // Blocks for at most a tick: a close must not be lost.
             drop(worker.commands.send(Command::CloseRoom { room }));
         }
@@ -234,27 +307,39 @@ impl Engine {
 
     /// Binds the sockets of a leg-to-be of an open room.
     pub fn reserve(&self, room: RoomId, at: ReserveAt) -> Result<Reservation, Error> {
-        if !lock(&self.inner.rooms).contains_key(&room) {
-            return Err(Error::Refused(Refused::UnknownRoom));
-        }
+        let placed = lock(&self.inner.rooms).get(&room).copied().ok_or(Error::Refused(Refused::UnknownRoom))?;
+        let ports = self.inner.ports.bind(at.bind)?;
+        // Without ports for its video the leg is heard all the same.
+        let video = match placed.video {
+            Some((_, spec)) => match self.inner.ports.bind(at.bind) {
+                Ok(ports) => Some(VideoSeat { ports, spec, seed: Seed::random()? }),
+                Err(error) => {
+                    tracing::warn!(%room, %error, "a leg has no ports for video");
+                    None
+                }
+            },
+            None => None,
+        };
         Ok(Reservation {
             leg: LegId(self.inner.next_leg.fetch_add(1, Ordering::Relaxed)),
             advertise: at.advertise,
-            ports: self.inner.ports.bind(at.bind)?,
+            ports,
+            video,
             config: Arc::clone(&self.inner.config),
             seed: Seed::random()?,
         })
     }
 
-    /// Moves the leg into the room it was reserved for.
+    /// Moves the leg into the room it was reserved for. The name is for its tile.
     pub fn join(
         &self,
         room: RoomId,
         leg: Leg,
+        name: Arc<str>,
         settings: LegSettings,
         reply: Reply<Result<(), Error>>,
     ) -> Result<(), Error> {
-        self.send(room, Command::Join { room, leg: Box::new(leg), settings, reply })
+        self.send(room, Command::Join { room, leg: Box::new(leg), name, settings, reply })
     }
 
     /// A re-INVITE's offer (or the answer to `reoffer`). Parsed on the caller's thread.
@@ -276,8 +361,8 @@ impl Engine {
 
     /// Drops the leg.
     pub fn leave(&self, room: RoomId, leg: LegId) {
-        let worker = lock(&self.inner.rooms).get(&room).copied();
-        if let Some(worker) = worker.and_then(|w| self.inner.workers.get(w)) {
+        let placed = lock(&self.inner.rooms).get(&room).copied();
+        if let Some(worker) = placed.and_then(|placed| self.inner.workers.get(placed.worker)) {
             // Blocks for at most a tick: a leg that stays would be sent to for ever.
             drop(worker.commands.send(Command::Leave { room, leg }));
         }
@@ -288,7 +373,8 @@ impl Engine {
         self.send(room, Command::Set { room, leg, settings })
     }
 
-    /// Creates the file (blocks on the disk: call it where blocking is allowed) and taps the room.
+    /// Creates the file (blocks on the disk: call it where blocking is allowed) and taps the room: Ogg for sound alone, MP4
+    /// for a room with a picture.
     pub fn start_recording(
         &self,
         room: RoomId,
@@ -296,8 +382,16 @@ impl Engine {
         path: PathBuf,
         reply: Reply<Result<(), Error>>,
     ) -> Result<(), Error> {
-        let tap = self.inner.recorder.open(room, recording, path)?;
-        self.send(room, Command::StartRecording { room, tap, reply })
+        let placed = lock(&self.inner.rooms).get(&room).copied().ok_or(Error::Refused(Refused::UnknownRoom))?;
+        let (tap, pictures) = match placed.video {
+            Some(_) => {
+                let (tap, pictures) =
+                    self.inner.recorder.open_movie(room, recording, path, self.inner.config.movies)?;
+                (tap, Some(pictures))
+            }
+            None => (self.inner.recorder.open(room, recording, path)?, None),
+        };
+        self.send(room, Command::StartRecording { room, tap, pictures, reply })
     }
 
     /// Ends it; `RecordingFinished` follows.
@@ -315,6 +409,11 @@ impl Engine {
         self.inner.workers.iter().map(|w| w.shared.read()).collect()
     }
 
+    /// Latest figures of each composer.
+    pub fn composer_stats(&self) -> Vec<ComposerStats> {
+        self.inner.composers.iter().map(|composer| lock(composer).figures.read()).collect()
+    }
+
     /// Finishes recordings, drops every room, joins the threads. Later commands are refused.
     pub fn stop(&self) {
         lock(&self.inner.rooms).clear();
@@ -328,15 +427,30 @@ impl Engine {
                 tracing::error!("a media worker ended with a panic");
             }
         }
+        for composer in &self.inner.composers {
+            lock(composer).stop();
+        }
         self.inner.recorder.stop();
     }
 
     fn send(&self, room: RoomId, command: Command) -> Result<(), Error> {
-        let worker = lock(&self.inner.rooms).get(&room).copied();
-        let worker = worker.and_then(|w| self.inner.workers.get(w)).ok_or(Error::Refused(Refused::UnknownRoom))?;
+        let placed = lock(&self.inner.rooms).get(&room).copied();
+        let worker = placed.and_then(|placed| self.inner.workers.get(placed.worker));
+        let worker = worker.ok_or(Error::Refused(Refused::UnknownRoom))?;
         worker.commands.try_send(command).map_err(|e| match e {
             TrySendError::Full(_) => Error::Busy("the media worker's queue is full"),
             TrySendError::Disconnected(_) => Error::Broken("the media worker has ended".to_owned()),
         })
     }
+}
+
+/// The thread with the least load, of those the one with the fewest rooms.
+fn least(loads: impl Iterator<Item = u32>, rooms: impl Iterator<Item = usize>) -> Option<usize> {
+    let mut threads: Vec<(u32, u32)> = loads.map(|permille| (permille / 50, 0)).collect();
+    for placed in rooms {
+        if let Some((_, rooms)) = threads.get_mut(placed) {
+            *rooms += 1;
+        }
+    }
+    threads.into_iter().enumerate().min_by_key(|(_, thread)| *thread).map(|(index, _)| index)
 }

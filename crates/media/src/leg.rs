@@ -13,6 +13,7 @@ mod reception;
 mod report;
 mod rtp_leg;
 mod send;
+mod video;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
@@ -39,6 +40,13 @@ pub(crate) enum Channel {
     Rtcp,
 }
 
+/// Which of a leg's streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Medium {
+    Audio,
+    Video,
+}
+
 /// One datagram to send.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Transmit<'a> {
@@ -62,6 +70,7 @@ pub(crate) enum LegEvent {
 pub struct Leg {
     pub(crate) state: LegState,
     pub(crate) ports: PortPair,
+    pub(crate) video_ports: Option<PortPair>,
 }
 
 impl Leg {
@@ -107,7 +116,8 @@ pub fn offer(reservation: Reservation) -> (PendingLeg, String) {
     (PendingLeg { reservation, terms }, offer)
 }
 
-pub(crate) use rtp_leg::{RtpLeg, Seed, Terms as LegTerms};
+pub(crate) use rtp_leg::{LegTimes, RtpLeg, Seed, Terms as LegTerms};
+pub(crate) use video::VideoLeg;
 
 /// The media session of one participant.
 #[derive(Debug)]
@@ -122,9 +132,15 @@ impl LegState {
     }
     // -- input --
     /// One datagram from the network. Anything may be in it.
-    pub(crate) fn handle_datagram(&mut self, arrived: Instant, from: SocketAddr, channel: Channel, bytes: &[u8]) {
+    pub(crate) fn handle_datagram(
+        &mut self,
+        arrived: Instant,
+        from: SocketAddr,
+        socket: (Medium, Channel),
+        bytes: &[u8],
+    ) {
         let Self::Rtp(leg) = self;
-        leg.handle_datagram(arrived, from, channel, bytes);
+        leg.handle_datagram(arrived, from, socket, bytes);
     }
     /// A new offer within the session.
     pub(crate) fn renegotiate(&mut self, now: Instant, offer: &Offer) -> Result<Answer, Error> {
@@ -136,9 +152,9 @@ impl LegState {
         let Self::Rtp(leg) = self;
         leg.reoffer()
     }
-    pub(crate) fn place(&mut self, port: PortKey, now: Instant) {
+    pub(crate) fn place(&mut self, port: PortKey, video_port: Option<PortKey>, now: Instant) {
         let Self::Rtp(leg) = self;
-        leg.place(port, now);
+        leg.place(port, video_port, now);
     }
     // -- tick --
     pub(crate) fn pull(&mut self, now: Instant, out: &mut Frame) -> Pulled {
@@ -176,14 +192,24 @@ impl LegState {
         let Self::Rtp(leg) = self;
         leg.say_goodbye(now, send);
     }
+    // -- video --
+    pub(crate) fn video(&self) -> Option<&VideoLeg> {
+        let Self::Rtp(leg) = self;
+        leg.video()
+    }
+    pub(crate) fn video_mut(&mut self) -> Option<&mut VideoLeg> {
+        let Self::Rtp(leg) = self;
+        leg.video_mut()
+    }
     // -- questions --
     pub(crate) fn id(&self) -> LegId {
         let Self::Rtp(leg) = self;
         leg.id()
     }
-    pub(crate) fn port(&self) -> PortKey {
+    /// Its sockets: those of its sound, and of its video if it has any.
+    pub(crate) fn ports(&self) -> impl Iterator<Item = PortKey> + use<> {
         let Self::Rtp(leg) = self;
-        leg.port()
+        std::iter::once(leg.port()).chain(leg.video().map(VideoLeg::port))
     }
     pub(crate) fn codec(&self) -> CodecName {
         let Self::Rtp(leg) = self;

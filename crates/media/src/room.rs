@@ -3,23 +3,30 @@
 
 mod encode;
 mod member;
+mod picture;
 mod talkers;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use slab::Slab;
 
 use crate::audio::bus::Buses;
 use crate::audio::frame::{Frame, MAX_FRAME_SAMPLES};
-use crate::command::{Event, LegEnd, LegSettings, RoomSpec};
+use crate::command::{Event, LegEnd, LegSettings, Reply, RoomSpec, VideoSpec};
 use crate::error::{Error, Refused};
 use crate::leg::{LegState, PortKey, Transmit};
-use crate::record::Tap;
+use crate::record::{PictureTap, Tap};
 use crate::sdp::{Answer, Offer};
 use crate::stats::RoomSnapshot;
 use crate::units::{LegId, RecordingId, RoomId, SampleRate, Tick};
+use crate::video::composer::Order;
+use crate::video::picture::Picture;
+use crate::video::stage::Arrangement;
 use encode::{Encodes, OpusProfile, Packet, Profile, SharedKey};
 use member::Member;
+pub use picture::ComposerLink;
+use picture::RoomPicture;
 use talkers::Candidate;
 
 /// The way out of a tick: packets to send and facts to tell. All are called on the worker's thread and must not block.
@@ -78,11 +85,18 @@ pub(crate) struct Room {
     packet: Packet,
     rates: [bool; 3],
     loudness: Loudness,
+    picture: Option<RoomPicture>,
+    /// The tap does not know yet when its first tick is.
+    is_tape_new: bool,
 }
 
 impl Room {
-    pub(crate) fn new(id: RoomId, spec: RoomSpec) -> Self {
+    /// With a picture only if there is a composer to make it.
+    pub(crate) fn new(id: RoomId, spec: RoomSpec, composer: Option<ComposerLink>) -> Self {
+        let picture = spec.video.zip(composer).map(|(video, link)| RoomPicture::new(id, video, link));
         Self {
+            picture,
+            is_tape_new: false,
             id,
             members: Slab::new(),
             joined: 0,
@@ -109,12 +123,15 @@ impl Room {
 
     // -- commands --------------------------------------------------------------------------------------------------
 
-    /// The leg takes part from the next tick on. Returns its key for `leg_mut`.
-    pub(crate) fn join(&mut self, leg: LegState, settings: LegSettings) -> usize {
+    /// The leg takes part from the next tick on; the name is for its tile. Returns its key for `leg_mut`.
+    pub(crate) fn join(&mut self, leg: LegState, name: Arc<str>, settings: LegSettings, now: Instant) -> usize {
+        let feed = self.picture.as_mut().map(|picture| picture.enter(leg.id(), name, now));
         let profile = member::profile_of(&leg, self.encodes.spec());
         let hears = self.encodes.shared(profile);
         self.joined += 1;
-        let key = self.members.insert(Member::new(leg, settings, profile, hears, self.joined));
+        let mut member = Member::new(leg, settings, profile, hears, self.joined);
+        member.feed = feed;
+        let key = self.members.insert(member);
         self.rebalance();
         key
     }
@@ -126,6 +143,10 @@ impl Room {
         if let Some(private) = member.private.take() {
             self.encodes.retire(private);
         }
+        if let Some(picture) = &mut self.picture {
+            member.count(None, &picture.demand);
+            picture.exit(leg);
+        }
         self.rebalance();
         Some(member.leg)
     }
@@ -133,6 +154,7 @@ impl Room {
     /// Takes every leg out.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = LegState> + '_ {
         self.tap = None;
+        self.picture = None;
         self.members.drain().map(|m| m.leg)
     }
 
@@ -159,13 +181,17 @@ impl Room {
         self.members.get_mut(key).map(|m| &mut m.leg)
     }
 
-    pub(crate) fn start_recording(&mut self, tap: Tap) -> Result<(), Error> {
+    pub(crate) fn start_recording(&mut self, tap: Tap, pictures: Option<PictureTap>) -> Result<(), Error> {
         if self.tap.as_ref().is_some_and(|(tap, _)| tap.is_open()) {
             return Err(Error::Refused(Refused::AlreadyRecording));
         }
         let profile = OpusProfile { bitrate: self.encodes.spec().opus_bitrate, fec: false, dtx: false };
         let key = self.encodes.shared(Profile::Opus(profile));
         self.tap = Some((tap, key));
+        self.is_tape_new = true;
+        if let Some((picture, pictures)) = self.picture.as_mut().zip(pictures) {
+            picture.order(Order::Record { room: self.id, tap: pictures });
+        }
         self.rebalance();
         Ok(())
     }
@@ -174,6 +200,9 @@ impl Room {
         if let Some((tap, key)) = self.tap.take() {
             if tap.recording() == recording {
                 tap.finish(tick);
+                if let Some(picture) = &mut self.picture {
+                    picture.order(Order::StopRecording { room: self.id });
+                }
             } else {
                 self.tap = Some((tap, key));
             }
@@ -197,7 +226,7 @@ impl Room {
         self.hand_over();
         self.encodes.run(&self.buses);
         self.speak(at, out);
-        self.record(at.tick);
+        self.record(at);
         self.report(at, out);
         self.sweep(at, out);
     }
@@ -260,10 +289,14 @@ impl Room {
         }
     }
 
-    fn record(&mut self, tick: Tick) {
+    fn record(&mut self, at: Moment) {
+        let tick = at.tick;
         // The disk failed: the event is on its way, and nobody needs the encode any more.
         self.tap.take_if(|(tap, _)| !tap.is_open());
         if let Some((tap, key)) = &mut self.tap {
+            if std::mem::take(&mut self.is_tape_new) {
+                tap.begin(tick, at.now);
+            }
             match self.encodes.payload(*key) {
                 encode::Payload::Bytes(bytes) => tap.push(tick, bytes),
                 encode::Payload::Dtx => tap.silence(tick),
@@ -295,9 +328,77 @@ impl Room {
                 None => LegEnd::MediaTimeout,
             };
             if let Some(state) = self.leave(leg) {
-                (out.close)(state.port());
+                state.ports().for_each(&mut *out.close);
             }
             (out.tell)(Event::LegDown { room: self.id, leg, reason });
+        }
+    }
+
+    // -- the picture ---------------------------------------------------------------------------------------------------
+
+    /// The room has a picture, and is to be polled for it several times a tick.
+    pub(crate) fn has_picture(&self) -> bool {
+        self.picture.is_some() && !self.members.is_empty()
+    }
+
+    /// What is due of the picture: those that were made go to the legs, the legs' go to the composer, packets go out.
+    pub(crate) fn poll_picture(&mut self, now: Instant, out: &mut Outlet<'_>) {
+        let Some(picture) = &mut self.picture else { return };
+        picture.flush();
+        while let Some(encoded) = picture.next() {
+            for (_, member) in &mut self.members {
+                member.guarded(|m| m.show(&encoded));
+            }
+        }
+        for (_, member) in &mut self.members {
+            member.guarded(|m| m.poll_video(now, &picture.demand, out));
+        }
+    }
+
+    /// Another picture: size, rate or look.
+    pub(crate) fn set_video(&mut self, spec: VideoSpec) {
+        let Some(picture) = self.picture.as_mut().filter(|picture| picture.spec != spec) else { return };
+        picture.set(spec);
+        for (_, member) in &mut self.members {
+            if let Some(video) = member.leg.video_mut() {
+                video.set(spec);
+            }
+        }
+        self.share_out();
+    }
+
+    /// Who is shown where.
+    pub(crate) fn arrange(&mut self, arrangement: Arrangement) {
+        if let Some(picture) = &mut self.picture {
+            picture.arrange(arrangement);
+        }
+        self.share_out();
+    }
+
+    /// Senders are asked for what their tiles are worth.
+    fn share_out(&mut self) {
+        let Some(picture) = &self.picture else { return };
+        for (_, member) in &mut self.members {
+            let worth = picture.worth(member.leg.id());
+            if let Some(video) = member.leg.video_mut() {
+                video.want(worth);
+            }
+        }
+    }
+
+    /// The far end asked for a keyframe by its signalling.
+    pub(crate) fn refresh(&mut self, leg: LegId) -> Result<(), Error> {
+        if let Some(video) = self.member_mut(leg)?.leg.video_mut() {
+            video.refresh();
+        }
+        Ok(())
+    }
+
+    /// Asks the composer for a copy of the picture.
+    pub(crate) fn preview(&mut self, reply: Reply<Result<Picture, Error>>) {
+        match &mut self.picture {
+            Some(picture) => picture.preview(reply),
+            None => reply.send(Err(Error::Refused(Refused::UnknownRoom))),
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::command::{Event, LegSettings, RoomSpec};
 use crate::error::Error;
-use crate::leg::{Channel, LegState, LegTerms, PortKey, RtpLeg, Seed, Transmit};
+use crate::leg::{Channel, LegState, LegTerms, LegTimes, Medium, PortKey, RtpLeg, Seed, Transmit};
 use crate::record::Tap;
 use crate::room::{Moment, Outlet, Room};
 use crate::sdp::{Answer, Capabilities, CodecName, LocalMedia, Offer};
@@ -23,8 +23,7 @@ pub struct SimulatedRoom {
     tick: u64,
     next_leg: u64,
     keys: Vec<usize>,
-    playout_ceiling: Duration,
-    media_timeout: Duration,
+    times: LegTimes,
 }
 
 impl std::fmt::Debug for SimulatedRoom {
@@ -40,13 +39,12 @@ impl SimulatedRoom {
     /// An empty room at time zero. `origin` is any instant: time is relative to it.
     pub fn new(spec: RoomSpec, origin: Instant) -> Self {
         Self {
-            room: Room::new(RoomId(1), spec),
+            room: Room::new(RoomId(1), spec, None),
             start: origin,
             tick: 0,
             next_leg: 0,
             keys: Vec::new(),
-            playout_ceiling: Duration::from_millis(200),
-            media_timeout: Duration::from_secs(60),
+            times: LegTimes { playout_ceiling: Duration::from_millis(200), media_timeout: Duration::from_secs(60) },
         }
     }
 
@@ -65,10 +63,10 @@ impl SimulatedRoom {
         let mut terms = LegTerms::new(local, Capabilities { audio: codecs.to_vec(), video: None });
         let (agreed, answer) = terms.answer(&Offer::parse(offer)?)?;
         let seed = Seed::fixed(self.next_leg);
-        let mut leg =
-            LegState::rtp(RtpLeg::new(id, terms, agreed, FAR_END.ip(), seed, self.playout_ceiling, self.media_timeout));
-        leg.place(PortKey(self.keys.len()), self.now());
-        self.keys.push(self.room.join(leg, settings));
+        let mut leg = LegState::rtp(RtpLeg::new(id, terms, agreed, FAR_END.ip(), seed, self.times, None));
+        let now = self.now();
+        leg.place(PortKey(self.keys.len()), None, now);
+        self.keys.push(self.room.join(leg, "".into(), settings, now));
         self.next_leg += 1;
         Ok((id, answer))
     }
@@ -87,7 +85,7 @@ impl SimulatedRoom {
     pub fn deliver(&mut self, leg: LegId, arrived: Duration, bytes: &[u8]) {
         let key = usize::try_from(leg.0).ok().and_then(|n| self.keys.get(n)).copied();
         if let Some(leg) = key.and_then(|key| self.room.leg_mut(key)) {
-            leg.handle_datagram(self.start + arrived, FAR_END, Channel::Rtp, bytes);
+            leg.handle_datagram(self.start + arrived, FAR_END, (Medium::Audio, Channel::Rtp), bytes);
         }
     }
 
@@ -122,7 +120,7 @@ impl SimulatedRoom {
 
     /// Taps the full mix.
     pub fn start_recording(&mut self, tap: Tap) -> Result<(), Error> {
-        self.room.start_recording(tap)
+        self.room.start_recording(tap, None)
     }
 
     /// Ends the tap.

@@ -26,6 +26,37 @@ pub struct LegSnapshot {
     pub level_dbov: i8,
     /// Its counters.
     pub stats: LegStats,
+    /// Those of its video, in a room with a picture.
+    pub video: Option<VideoStats>,
+}
+
+/// Counters and gauges of one leg's video since it joined.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct VideoStats {
+    /// RTP packets that came.
+    pub packets_received: u64,
+    /// Their payloads' bytes.
+    pub bytes_received: u64,
+    /// Packets that never came.
+    pub packets_lost: u64,
+    /// Packets of no use: malformed, wrong payload type, wrong source.
+    pub packets_discarded: u64,
+    /// Whole pictures that came.
+    pub frames_received: u64,
+    /// Pictures that were incomplete, or followed on one that was.
+    pub frames_dropped: u64,
+    /// Keyframes that were asked for.
+    pub keyframes_requested: u64,
+    /// RTP packets sent.
+    pub packets_sent: u64,
+    /// Their payloads' bytes.
+    pub bytes_sent: u64,
+    /// Packets that were sent again.
+    pub packets_retransmitted: u64,
+    /// Round trip from the last receiver report, when there was one.
+    pub rtt: Option<Duration>,
+    /// Fraction lost that the far end last reported, in 1/256.
+    pub remote_fraction_lost: u8,
 }
 
 /// Counters and gauges of one leg since it joined.

@@ -4,10 +4,13 @@
 pub mod access_unit;
 pub mod canvas;
 pub mod codec;
+pub mod composer;
+pub mod feed;
 pub mod jpeg;
 pub mod layout;
 pub mod picture;
 pub mod reception;
+pub mod rendition;
 pub mod scale;
 pub mod sending;
 pub mod stage;

@@ -15,7 +15,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 
 use crate::command::{Command, Event, LegEnd, LegSettings};
 use crate::error::{Error, Refused};
-use crate::leg::{Leg, PortKey};
+use crate::leg::{Leg, Medium, PortKey, Transmit};
 use crate::room::{Moment, Outlet, Room};
 use crate::units::{LegId, RoomId};
 use clock::{Clock, Due};
@@ -129,6 +129,7 @@ impl Worker {
             }
             self.tick(skipped);
         }
+        self.poll_pictures();
         let now = self.clock.now();
         self.load.add(now.saturating_duration_since(started), now, &self.shared);
     }
@@ -136,11 +137,11 @@ impl Worker {
     /// Takes everything that the sockets hold to its leg.
     fn receive(&mut self) {
         let Self { sockets, rooms, shared, events, clock, closed, .. } = self;
-        sockets.receive(clock, &mut |address: Address, channel, arrived, from, bytes| {
+        sockets.receive(clock, &mut |address: Address, socket, arrived, from, bytes| {
             let Some(room) = rooms.get_mut(&address.room) else { return };
             let caught = catch_unwind(AssertUnwindSafe(|| {
                 if let Some(leg) = room.leg_mut(address.key) {
-                    leg.handle_datagram(arrived, from, channel, bytes);
+                    leg.handle_datagram(arrived, from, socket, bytes);
                 }
             }));
             if let Err(panic) = caught {
@@ -148,12 +149,42 @@ impl Worker {
                 let reason = panic_text(&*panic);
                 tracing::error!(room = %address.room, leg = %address.leg, %reason, "a panic ended a leg");
                 if let Ok(Some(state)) = catch_unwind(AssertUnwindSafe(|| room.leave(address.leg))) {
-                    closed.push(state.port());
+                    closed.extend(state.ports());
                 }
                 events.tell(Event::LegDown { room: address.room, leg: address.leg, reason: LegEnd::Failed(reason) });
             }
         });
         closed.drain(..).for_each(|port| sockets.close(port));
+    }
+
+    /// What is due of the pictures of rooms, between the ticks too.
+    fn poll_pictures(&mut self) {
+        let now = self.clock.now();
+        let Self { sockets, rooms, shared, events, .. } = self;
+        let mut failed = None;
+        let mut has_pictures = false;
+        for (id, room) in rooms.iter_mut().filter(|(_, room)| room.has_picture()) {
+            has_pictures = true;
+            let caught = catch_unwind(AssertUnwindSafe(|| {
+                let (send, tell) =
+                    (&mut |transmit: Transmit<'_>| sockets.send(transmit), &mut |event| events.tell(event));
+                room.poll_picture(now, &mut Outlet { send, tell, close: &mut |_| () });
+            }));
+            if let Err(panic) = caught {
+                failed = Some((*id, panic_text(&*panic)));
+            }
+        }
+        self.clock.set_polls(has_pictures);
+        if let Some((room, reason)) = failed {
+            shared.panicked();
+            self.fail(room, reason);
+        }
+    }
+
+    fn fail(&mut self, room: RoomId, reason: String) {
+        tracing::error!(%room, %reason, "a panic ended a room");
+        self.close(room);
+        self.events.tell(Event::RoomFailed { room, reason });
     }
 
     fn tick(&mut self, skipped: u32) {
@@ -188,9 +219,7 @@ impl Worker {
         }
         if let Some((room, reason)) = failed {
             shared.panicked();
-            tracing::error!(%room, %reason, "a panic ended a room");
-            self.close(room);
-            self.events.tell(Event::RoomFailed { room, reason });
+            self.fail(room, reason);
         }
         self.shared.ticked(active, legs);
         self.events.retry(self.index);
@@ -200,11 +229,11 @@ impl Worker {
 
     fn apply(&mut self, command: Command) {
         match command {
-            Command::OpenRoom { room, spec } => {
-                self.rooms.entry(room).or_insert_with(|| Room::new(room, spec));
+            Command::OpenRoom { room, spec, composer } => {
+                self.rooms.entry(room).or_insert_with(|| Room::new(room, spec, composer));
             }
             Command::CloseRoom { room } => self.close(room),
-            Command::Join { room, leg, settings, reply } => reply.send(self.join(room, *leg, settings)),
+            Command::Join { room, leg, name, settings, reply } => reply.send(self.join(room, *leg, name, settings)),
             Command::Renegotiate { room, leg, offer, reply } => {
                 let now = self.clock.now();
                 reply.send(self.room(room).and_then(|r| r.renegotiate(now, leg, &offer)));
@@ -215,8 +244,24 @@ impl Worker {
                 // A leg that has just gone is no error: its LegDown is on the way.
                 drop(self.room(room).and_then(|r| r.set(leg, settings)));
             }
-            Command::StartRecording { room, tap, reply } => {
-                reply.send(self.room(room).and_then(|r| r.start_recording(tap)));
+            Command::SetVideo { room, spec } => {
+                if let Ok(room) = self.room(room) {
+                    room.set_video(spec);
+                }
+            }
+            Command::Arrange { room, arrangement } => {
+                if let Ok(room) = self.room(room) {
+                    room.arrange(*arrangement);
+                }
+            }
+            // A leg that has just gone needs none.
+            Command::Refresh { room, leg } => drop(self.room(room).and_then(|r| r.refresh(leg))),
+            Command::Preview { room, reply } => match self.room(room) {
+                Ok(room) => room.preview(reply),
+                Err(error) => reply.send(Err(error)),
+            },
+            Command::StartRecording { room, tap, pictures, reply } => {
+                reply.send(self.room(room).and_then(|r| r.start_recording(tap, pictures)));
             }
             Command::StopRecording { room, recording } => {
                 let tick = self.clock.tick();
@@ -233,16 +278,28 @@ impl Worker {
         self.rooms.get_mut(&room).ok_or(Error::Refused(Refused::UnknownRoom))
     }
 
-    fn join(&mut self, room: RoomId, leg: Leg, settings: LegSettings) -> Result<(), Error> {
+    fn join(&mut self, room: RoomId, leg: Leg, name: Arc<str>, settings: LegSettings) -> Result<(), Error> {
         let now = self.clock.now();
         let Self { rooms, sockets, .. } = self;
         let target = rooms.get_mut(&room).ok_or(Error::Refused(Refused::UnknownRoom))?;
-        let Leg { mut state, ports } = leg;
+        let Leg { mut state, ports, video_ports } = leg;
         let id = state.id();
-        let port = sockets.open(ports).map_err(|e| Error::Broken(format!("cannot poll the leg's sockets: {e}")))?;
-        state.place(port, now);
-        let key = target.join(state, settings);
-        sockets.address(port, Address { room, key, leg: id });
+        let mut open = |ports, medium| {
+            sockets.open(ports, medium).map_err(|e| Error::Broken(format!("cannot poll the leg's sockets: {e}")))
+        };
+        let port = open(ports, Medium::Audio)?;
+        let video_port = match video_ports.map(|ports| open(ports, Medium::Video)).transpose() {
+            Ok(video_port) => video_port,
+            Err(error) => {
+                sockets.close(port);
+                return Err(error);
+            }
+        };
+        state.place(port, video_port, now);
+        let key = target.join(state, name, settings, now);
+        for port in std::iter::once(port).chain(video_port) {
+            sockets.address(port, Address { room, key, leg: id });
+        }
         Ok(())
     }
 
@@ -251,7 +308,7 @@ impl Worker {
         let Self { rooms, sockets, .. } = self;
         if let Some(mut state) = rooms.get_mut(&room).and_then(|r| r.leave(leg)) {
             state.say_goodbye(now, &mut |transmit| sockets.send(transmit));
-            sockets.close(state.port());
+            state.ports().for_each(|port| sockets.close(port));
         }
     }
 
@@ -261,7 +318,7 @@ impl Worker {
         if let Some(mut room) = rooms.remove(&room) {
             for mut state in room.drain() {
                 state.say_goodbye(now, &mut |transmit| sockets.send(transmit));
-                sockets.close(state.port());
+                state.ports().for_each(|port| sockets.close(port));
             }
         }
     }

@@ -76,7 +76,7 @@ fn payloads(codec: CodecName, hz: f64) -> Vec<Vec<u8>> {
 #[test]
 fn a_tick_does_not_allocate_after_warm_up() {
     let audio = AudioSpec { max_talkers: 4, opus_bitrate: Bitrate::kbps(96), opus_complexity: 5 };
-    let mut room = SimulatedRoom::new(RoomSpec { audio }, Instant::now());
+    let mut room = SimulatedRoom::new(RoomSpec { audio, video: None }, Instant::now());
     let codecs: Vec<CodecName> = (0..12).map(|n| if n % 2 == 0 { CodecName::Pcmu } else { CodecName::Opus }).collect();
     let mut legs = Vec::new();
     for (n, codec) in codecs.iter().enumerate() {

@@ -11,7 +11,7 @@ use testkit::{g711, tone};
 pub(crate) const CODECS: [CodecName; 3] = [CodecName::Pcmu, CodecName::Pcma, CodecName::Opus];
 
 pub(crate) fn spec(max_talkers: usize) -> RoomSpec {
-    RoomSpec { audio: AudioSpec { max_talkers, opus_bitrate: Bitrate::kbps(96), opus_complexity: 5 } }
+    RoomSpec { audio: AudioSpec { max_talkers, opus_bitrate: Bitrate::kbps(96), opus_complexity: 5 }, video: None }
 }
 
 pub(crate) fn offer(codec: CodecName) -> String {

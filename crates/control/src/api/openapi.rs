@@ -64,6 +64,8 @@ pub(super) const OPERATION: &str = "Operation";
         rooms::update,
         rooms::destroy,
         rooms::status,
+        rooms::picture::preview,
+        rooms::picture::layout,
         rooms::mute,
         rooms::unmute,
         rooms::lock,

@@ -8,7 +8,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use jiff::Timestamp;
-use media::CodecName;
+use media::{CodecName, VideoCodec};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -131,7 +131,10 @@ impl From<ParticipantView> for Participant {
                 CodecName::Pcma => "PCMA",
                 CodecName::Opus => "OPUS",
             },
-            video_codec: None,
+            video_codec: view.video.map(|codec| match codec {
+                VideoCodec::H264 => "H264",
+                VideoCodec::Vp8 => "VP8",
+            }),
             stats: view.live.map(|live| Stats {
                 packets_received: live.stats.packets_received,
                 bytes_received: live.stats.bytes_received,

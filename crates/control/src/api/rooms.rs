@@ -1,5 +1,6 @@
 //! `/api/conference_rooms`: rooms on the wire, and the actions on them. Field rules are in `rooms/rules.rs`.
 
+pub(super) mod picture;
 mod rendered;
 mod rules;
 

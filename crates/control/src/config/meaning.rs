@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use media::{Bitrate, CodecName};
+use media::{Bitrate, CodecName, Finalize, VideoCodec};
 use url::Url;
 
 use super::{
@@ -144,6 +144,12 @@ pub(super) fn mean(raw: &RawConfig, settings: &BTreeMap<String, Setting>) -> Res
                 media.media_timeout_s,
                 5..=DAY_S,
             )?),
+            composers: match check.number("media.composers", media.composers, 0..=MAX_WORKERS)? {
+                0 => std::thread::available_parallelism().map_or(1, usize::from),
+                n => n,
+            },
+            video_codecs: check.video_codecs("media.video_codecs", &media.video_codecs)?,
+            name_strips: media.name_strips,
         },
         recordings: RecordingsConfig {
             dir,
@@ -155,6 +161,7 @@ pub(super) fn mean(raw: &RawConfig, settings: &BTreeMap<String, Setting>) -> Res
             )?),
             retention_days: check.number("recordings.retention_days", recordings.retention_days, 0..=36_500)?,
             delete_with_room: recordings.delete_with_room,
+            movies: if recordings.faststart { Finalize::Plain } else { Finalize::Fragmented },
         },
         events: EventsConfig {
             retention: Duration::from_secs(
@@ -333,6 +340,16 @@ impl Check<'_> {
         let all: Option<Vec<CodecName>> = items.iter().map(codec).collect();
         let all = all.filter(|all| !all.is_empty());
         all.ok_or_else(|| self.fault(key, "at least one of opus, pcmu, pcma"))
+    }
+
+    fn video_codecs(&self, key: &str, items: &[String]) -> Result<Vec<VideoCodec>, ConfigError> {
+        let codec = |s: &String| match s.to_ascii_lowercase().as_str() {
+            "h264" => Some(VideoCodec::H264),
+            "vp8" => Some(VideoCodec::Vp8),
+            _ => None,
+        };
+        let all: Option<Vec<VideoCodec>> = items.iter().map(codec).collect();
+        all.filter(|all| !all.is_empty()).ok_or_else(|| self.fault(key, "at least one of h264, vp8"))
     }
 }
 

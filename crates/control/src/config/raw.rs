@@ -183,6 +183,9 @@ pub(crate) struct RawMedia {
     pub(crate) opus_complexity: i64,
     pub(crate) playout_ceiling_ms: i64,
     pub(crate) media_timeout_s: i64,
+    pub(crate) composers: i64,
+    pub(crate) video_codecs: Vec<String>,
+    pub(crate) name_strips: bool,
 }
 
 impl Default for RawMedia {
@@ -196,6 +199,9 @@ impl Default for RawMedia {
             opus_complexity: 5,
             playout_ceiling_ms: 200,
             media_timeout_s: 60,
+            composers: 0,
+            video_codecs: ["h264", "vp8"].map(Into::into).into(),
+            name_strips: true,
         }
     }
 }
@@ -209,11 +215,19 @@ pub(crate) struct RawRecordings {
     pub(crate) url_ttl_s: i64,
     pub(crate) retention_days: i64,
     pub(crate) delete_with_room: bool,
+    pub(crate) faststart: bool,
 }
 
 impl Default for RawRecordings {
     fn default() -> Self {
-        Self { dir: String::new(), private_urls: true, url_ttl_s: 3600, retention_days: 0, delete_with_room: false }
+        Self {
+            dir: String::new(),
+            private_urls: true,
+            url_ttl_s: 3600,
+            retention_days: 0,
+            delete_with_room: false,
+            faststart: true,
+        }
     }
 }
 

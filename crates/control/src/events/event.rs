@@ -29,6 +29,8 @@ words! {
         RoomMuted = "room.muted",
         /// The room's mute is lifted.
         RoomUnmuted = "room.unmuted",
+        /// What is made of the room's picture changes: composing does not keep up, or does again.
+        RoomPicture = "room.picture",
         /// Somebody is in the room.
         ParticipantJoined = "participant.joined",
         /// Somebody is not in the room any more; `reason` says why.
@@ -104,6 +106,8 @@ pub struct NewEvent {
 pub enum Data {
     /// `room.*`
     Room(RoomData),
+    /// `room.picture`
+    Picture(PictureData),
     /// `participant.*`
     Participant(ParticipantData),
     /// `recording.*`
@@ -142,6 +146,17 @@ pub struct RoomData {
     /// As set, `LAYOUT0` to `LAYOUT9`.
     #[schema(examples("LAYOUT0"))]
     pub layout: &'static str,
+}
+
+/// What `room.picture` carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct PictureData {
+    /// Pictures a second that are made now.
+    #[schema(examples(15))]
+    pub framerate: u32,
+    /// Tiles of which the pictures are decoded, the main tile first; the others show names.
+    #[schema(examples(9))]
+    pub decoded: u64,
 }
 
 /// What `participant.*` carries: the participant as it is then.

@@ -38,6 +38,10 @@ impl Rooms {
             Event::RecordingFailed { room, recording, reason, file } => {
                 self.recording_ended(room, recording, RecordingState::Failed, Some(reason), file);
             }
+            picture @ (Event::RefreshWanted { .. }
+            | Event::PictureStrained { .. }
+            | Event::PictureResized { .. }
+            | Event::PictureFailed { .. }) => self.apply_to_picture(picture),
             Event::RoomFailed { room, reason } => self.room_failed(room, &reason),
             Event::TickOverrun { worker, late, skipped } => {
                 let suppressed = self.inner.metrics.overrun(worker, skipped);

@@ -1,6 +1,8 @@
 //! What the API does to those who are in rooms. Live facts change under the lock and are noted there; all of it is refused
 //! while the database is away, so that nothing happens that is not announced. Callers run these to the end.
 
+use std::time::Instant;
+
 use super::state::{Effect, Participant, State};
 use super::tiles::{Moves, Tiles};
 use super::{HangUp, Left, ParticipantId, Rooms};
@@ -75,7 +77,7 @@ impl Rooms {
     /// `NotFound`, also when they are in another room; `Busy` when the database cannot be written.
     pub async fn place_participant(&self, room: Id, participant: ParticipantId, position: i8) -> Result<(), Error> {
         self.participant_is_in(room, participant)?;
-        self.retile(room, |tiles, _| tiles.place(participant, position)).await
+        self.retile(room, |tiles, _, now| tiles.place(participant, position, now)).await
     }
 
     /// Pins participants to the tiles of their places in the list; all others come after them, in the order in which they
@@ -84,21 +86,21 @@ impl Rooms {
     /// # Errors
     /// `NotFound`; `Invalid` when one is named twice or is not in the room; `Busy` when the database cannot be written.
     pub async fn arrange_participants(&self, room: Id, named: &[ParticipantId]) -> Result<(), Error> {
-        self.retile(room, |tiles, joined| tiles.arrange(named, joined)).await
+        self.retile(room, |tiles, joined, now| tiles.arrange(named, joined, now)).await
     }
 
     /// Positions are in the store before they are in force: the change is tried on a copy first.
     async fn retile(
         &self,
         room: Id,
-        change: impl Fn(&mut Tiles, &[ParticipantId]) -> Result<Moves, Error> + Send,
+        change: impl Fn(&mut Tiles, &[ParticipantId], Instant) -> Result<Moves, Error> + Send,
     ) -> Result<(), Error> {
         let _gate = self.gate().await?;
         let pins = {
             let state = self.state();
             let known = state.room(room).ok_or(Error::NotFound("room"))?;
             let mut tiles = known.tiles.clone();
-            change(&mut tiles, &known.joined())?;
+            change(&mut tiles, &known.joined(), Instant::now())?;
             tiles.pins()
         };
         let mut entry = self.inner.journal.change().await?;

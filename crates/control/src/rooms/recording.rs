@@ -44,16 +44,38 @@ impl Rooms {
             call.recording_gate.clone()
         };
         let _gate = through(&gate).await?;
-        let (media, extension) = {
+        self.begin_recording(room, None).await
+    }
+
+    /// What is recorded of a room goes on in a new part, as its picture has another size now.
+    ///
+    /// # Errors
+    /// `Busy` when the next part did not begin.
+    pub(super) async fn next_part(&self, room: Id) -> Result<(), Error> {
+        let Some(gate) = self.state().call_mut(room).map(|call| call.recording_gate.clone()) else { return Ok(()) };
+        let _gate = through(&gate).await?;
+        let first = self.state().call_mut(room).and_then(|call| call.part_of.or(call.recording));
+        match self.end_recording(room).await? {
+            Some(_) => self.begin_recording(room, first).await,
+            None => Ok(()),
+        }
+    }
+
+    /// With the gate held.
+    async fn begin_recording(&self, room: Id, part_of: Option<Id>) -> Result<(), Error> {
+        let nobody = || Error::InvalidState("nobody is in the room".into());
+        let (media, extension, has_picture) = {
             let mut state = self.state();
-            let extension = state.room(room).ok_or(Error::NotFound("room"))?.extension.clone();
+            let known = state.room(room).ok_or(Error::NotFound("room"))?;
+            let (extension, has_picture) = (known.extension.clone(), known.video.is_some());
             let call = state.call_mut(room).filter(|call| !call.participants.is_empty()).ok_or_else(nobody)?;
             if call.recording.is_some() {
                 return Ok(());
             }
-            (call.media, extension)
+            call.part_of = part_of;
+            (call.media, extension, has_picture)
         };
-        let new = self.name(room, &extension);
+        let new = self.name(room, &extension, has_picture, part_of);
         let mut entry = self.inner.journal.change().await?;
         entry.insert_recording(&new).await?;
         let started = RecordingData {
@@ -122,8 +144,13 @@ impl Rooms {
             call.recording_gate.clone()
         };
         let _gate = through(&gate).await?;
+        self.end_recording(room).await.map(drop)
+    }
+
+    /// With the gate held. Gives what was recorded.
+    async fn end_recording(&self, room: Id) -> Result<Option<Id>, Error> {
         let running = self.state().call_mut(room).and_then(|call| Some((call.media, call.recording?)));
-        let Some((media, recording)) = running else { return Ok(()) };
+        let Some((media, recording)) = running else { return Ok(None) };
         // Nothing changes while the database cannot be told of it.
         self.inner.journal.change().await?.commit().await?;
         for attempt in 1.. {
@@ -135,7 +162,7 @@ impl Rooms {
             }
         }
         self.tape(room, media, Some(recording), None);
-        Ok(())
+        Ok(Some(recording))
     }
 
     /// Sets what a call records, if it still is the call and records what is expected.
@@ -146,7 +173,8 @@ impl Rooms {
         }
     }
 
-    fn name(&self, room: Id, extension: &str) -> NewRecording {
+    fn name(&self, room: Id, extension: &str, has_picture: bool, part_of: Option<Id>) -> NewRecording {
+        let kind = if has_picture { "mp4" } else { "ogg" };
         let id = self.inner.store.ids().next();
         let answered_at = store::now();
         let date = answered_at.to_zoned_datetime(TimeZone::UTC);
@@ -155,8 +183,9 @@ impl Rooms {
             room,
             server: self.inner.server,
             answered_at,
-            file_name: format!("{extension}-{}.ogg", date.strftime("%Y%m%dT%H%M%SZ")),
-            path: format!("{}/{}.ogg", date.strftime("%Y/%m"), id.raw()),
+            file_name: format!("{extension}-{}.{kind}", date.strftime("%Y%m%dT%H%M%SZ")),
+            path: format!("{}/{}.{kind}", date.strftime("%Y/%m"), id.raw()),
+            part_of,
         }
     }
 

@@ -3,7 +3,9 @@
 
 use jiff::Timestamp;
 
-use super::tiles::{MAX_TILES, Shape};
+use media::{Bitrate, FrameRate, Resolution, VideoSpec};
+
+use super::tiles::Shape;
 use crate::ids::Id;
 use crate::words::words;
 
@@ -53,20 +55,21 @@ words! {
     }
 }
 
-impl Layout {
-    /// Participants that it can show.
-    pub const fn tiles(self) -> usize {
-        match self {
-            Self::Layout0 | Self::Layout9 => 9,
-            Self::Layout1 => 1,
-            Self::Layout2 => 2,
-            Self::Layout3 => 3,
-            Self::Layout4 => 4,
-            Self::Layout5 => 5,
-            Self::Layout6 => 6,
-            Self::Layout7 => 7,
-            Self::Layout8 => 8,
-        }
+impl From<Layout> for media::Layout {
+    fn from(layout: Layout) -> Self {
+        let number = match layout {
+            Layout::Layout0 => 0,
+            Layout::Layout1 => 1,
+            Layout::Layout2 => 2,
+            Layout::Layout3 => 3,
+            Layout::Layout4 => 4,
+            Layout::Layout5 => 5,
+            Layout::Layout6 => 6,
+            Layout::Layout7 => 7,
+            Layout::Layout8 => 8,
+            Layout::Layout9 => 9,
+        };
+        Self::from_number(number).expect("BUG: media knows LAYOUT0 to LAYOUT9")
     }
 }
 
@@ -134,11 +137,23 @@ pub struct RoomSettings {
 
 impl RoomSettings {
     /// The tiles of its picture; a room without one has no tiles, and positions all the same.
-    pub(super) const fn shape(&self) -> Shape {
+    pub(super) fn shape(&self) -> Shape {
         match self.mode {
-            Mode::Audio => Shape { tiles: MAX_TILES, automatic: false },
-            Mode::Video => Shape { tiles: self.layout.tiles(), automatic: true },
+            Mode::Audio => None,
+            Mode::Video => Some(self.layout.into()),
         }
+    }
+
+    /// Its picture, if it has one.
+    pub(super) fn video(&self) -> Option<VideoSpec> {
+        // What is stored was checked when it came; a hand in the database gets the default size.
+        let default = Resolution::new(1280, 720).expect("BUG: 1280x720 is a size");
+        (self.mode == Mode::Video).then(|| VideoSpec {
+            resolution: Resolution::new(self.width_px, self.height_px).unwrap_or(default),
+            framerate: FrameRate::per_second(self.framerate),
+            bitrate: Bitrate::kbps(self.bitrate_kbps),
+            name_strips: true,
+        })
     }
 }
 

@@ -7,14 +7,16 @@ mod participants;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use jiff::Timestamp;
-use media::{Answer, CodecName, LegId, RoomId};
+use media::{Answer, Arrangement, CodecName, LegId, RoomId, VideoCodec, VideoSpec};
 use tokio::sync::mpsc;
 
+use super::pictures::LatestPreview;
 use super::tiles::{Place, Tiles};
 use super::view::LatestSnapshot;
-use super::{Caller, DialogOrder, HangUp, Layout, ParticipantId, Pins, Policy, Refusal, RoomSettings};
+use super::{Caller, Control, DialogOrder, HangUp, Layout, ParticipantId, Pins, Policy, Refusal, RoomSettings};
 use crate::error::Error;
 use crate::events::{Kind, NewEvent};
 use crate::ids::Id;
@@ -35,6 +37,15 @@ impl From<&ServerRecord> for Limits {
     fn from(server: &ServerRecord) -> Self {
         Self { enabled: server.enabled, max_rooms: server.max_rooms, max_participants: server.max_participants }
     }
+}
+
+/// A picture that the engine has to be told of.
+#[derive(Debug)]
+pub(super) struct Unpictured {
+    pub(super) room: Id,
+    pub(super) media: RoomId,
+    pub(super) video: VideoSpec,
+    pub(super) arrangement: Option<Arrangement>,
 }
 
 /// What is to be done outside of the lock, in this order.
@@ -59,6 +70,7 @@ pub(super) struct Participant {
     pub(super) talking: bool,
     pub(super) on_hold: bool,
     pub(super) codec: CodecName,
+    pub(super) video: Option<VideoCodec>,
     pub(super) place: Place,
     /// The engine has taken the leg.
     pub(super) confirmed: bool,
@@ -79,6 +91,7 @@ impl Participant {
             talking: false,
             on_hold: answer.on_hold,
             codec: answer.codec,
+            video: answer.video,
             place: Place::NONE,
             confirmed: false,
             dialog: caller.dialog,
@@ -97,9 +110,12 @@ pub(super) struct Call {
     /// When the first participant came; `None` while nobody has.
     pub(super) started_at: Option<Timestamp>,
     pub(super) recording: Option<Id>,
+    /// The first part of it, when this is a later one.
+    pub(super) part_of: Option<Id>,
     /// Taken by whoever starts or stops the recording.
     pub(super) recording_gate: Arc<tokio::sync::Mutex<()>>,
     pub(super) snapshot: LatestSnapshot,
+    pub(super) preview: LatestPreview,
 }
 
 /// A room, as much of it as admission needs. 10,000 of them are a few megabytes and nothing else.
@@ -108,6 +124,9 @@ pub(super) struct Known {
     pub(super) extension: Box<str>,
     pub(super) subject: Box<str>,
     pub(super) layout: Layout,
+    control: Control,
+    /// Its picture, if it has one.
+    pub(super) video: Option<VideoSpec>,
     pub(super) capacity: u32,
     pub(super) tiles: Tiles,
     pub(super) needs_pin: bool,
@@ -161,16 +180,21 @@ pub(super) struct State {
     seats: u32,
     /// Rooms whose policy or owner the store does not know yet.
     unkept: HashSet<Id>,
+    /// Rooms whose picture, or who is shown in it, the engine does not know yet.
+    unpictured: HashSet<Id>,
     /// Participants whose settings the engine does not know yet.
     unsettled: HashSet<ParticipantId>,
     /// What became true and is not noted yet.
     news: News,
+    /// As of the moment when the lock was taken.
+    now: Instant,
 }
 
 impl State {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: Limits, now: Instant) -> Self {
         Self {
             limits,
+            now,
             draining: false,
             closed: false,
             rooms: HashMap::new(),
@@ -179,9 +203,15 @@ impl State {
             by_participant: HashMap::new(),
             seats: 0,
             unkept: HashSet::new(),
+            unpictured: HashSet::new(),
             unsettled: HashSet::new(),
             news: News::default(),
         }
+    }
+
+    /// The lock was taken now.
+    pub(super) const fn at(&mut self, now: Instant) {
+        self.now = now;
     }
 
     // -- rooms ---------------------------------------------------------------------------------------------------------
@@ -192,6 +222,8 @@ impl State {
             extension: settings.extension_number.as_str().into(),
             subject: Box::default(),
             layout: settings.layout,
+            control: settings.control,
+            video: None,
             capacity: 0,
             tiles: Tiles::new(settings.shape()),
             needs_pin: false,
@@ -214,9 +246,14 @@ impl State {
     /// New settings of a room: its picture for all, the rest for those who come from now on.
     pub(super) fn update(&mut self, id: Id, settings: &RoomSettings) {
         if let Some(room) = self.rooms.get_mut(&id) {
+            let before = room.video;
             room.take(settings);
-            let moves = room.tiles.reshape(settings.shape());
+            let moves = room.tiles.reshape(settings.shape(), self.now);
+            if room.video != before && room.call.is_some() {
+                self.unpictured.insert(id);
+            }
             self.moved(id, moves);
+            self.lead(id);
         }
     }
 
@@ -279,6 +316,11 @@ impl State {
         self.by_media.get(&media).copied()
     }
 
+    /// The picture of a call's room.
+    pub(super) fn video_of(&self, media: RoomId) -> Option<VideoSpec> {
+        self.rooms.get(&self.room_of_media(media)?)?.video
+    }
+
     pub(super) fn call_mut(&mut self, id: Id) -> Option<&mut Call> {
         self.rooms.get_mut(&id)?.call.as_deref_mut()
     }
@@ -322,8 +364,10 @@ impl State {
             participants: Vec::new(),
             started_at: None,
             recording: None,
+            part_of: None,
             recording_gate: Arc::default(),
             snapshot: LatestSnapshot::default(),
+            preview: LatestPreview::default(),
         }));
         self.seats += 1;
         self.by_media.insert(fresh, id);
@@ -427,6 +471,43 @@ impl State {
         self.news.take(now)
     }
 
+    /// A room's picture as it is set, and who is shown in it if that is another one now. Given once.
+    pub(super) fn next_unpictured(&mut self) -> Option<Unpictured> {
+        loop {
+            let id = *self.unpictured.iter().next()?;
+            self.unpictured.remove(&id);
+            let Some(room) = self.rooms.get_mut(&id) else { continue };
+            let Some(media) = room.call.as_ref().map(|call| call.media) else { continue };
+            if let Some(video) = room.video {
+                let arrangement = room.tiles.take_arrangement();
+                return Some(Unpictured { room: id, media, video, arrangement });
+            }
+        }
+    }
+
+    /// The engine could not be told.
+    pub(super) fn picture_again(&mut self, unpictured: &Unpictured) {
+        if let Some(room) = self.rooms.get_mut(&unpictured.room) {
+            if unpictured.arrangement.is_some() {
+                room.tiles.arrange_again();
+            }
+            self.unpictured.insert(unpictured.room);
+        }
+    }
+
+    /// Time passes in pictures: talkers come in, layouts shrink. True while there is a picture in which it does.
+    pub(super) fn pass_time(&mut self) -> bool {
+        let live: Vec<Id> = self.by_media.values().copied().collect();
+        let mut is_live = false;
+        for id in live {
+            let Some(room) = self.rooms.get_mut(&id).filter(|room| room.tiles.is_live()) else { continue };
+            is_live = true;
+            let moves = room.tiles.pass(self.now);
+            self.moved(id, moves);
+        }
+        is_live
+    }
+
     pub(super) fn next_unsettled(&mut self) -> Option<(ParticipantId, RoomId, LegId, bool)> {
         loop {
             let id = *self.unsettled.iter().next()?;
@@ -443,11 +524,11 @@ impl State {
     }
 
     pub(super) fn is_settled(&self) -> bool {
-        self.unsettled.is_empty()
+        self.unsettled.is_empty() && self.unpictured.is_empty()
     }
 
     pub(super) fn needs_housekeeping(&self) -> bool {
-        !self.unsettled.is_empty() || !self.unkept.is_empty()
+        !self.is_settled() || !self.unkept.is_empty()
     }
 
     /// What the store has to be told of rooms; given once, so give it back with `keep_again` if it could not be.
@@ -499,6 +580,8 @@ impl Known {
     fn take(&mut self, settings: &RoomSettings) {
         self.subject = settings.subject.as_str().into();
         self.layout = settings.layout;
+        self.control = settings.control;
+        self.video = settings.video();
         self.capacity = settings.capacity;
         self.needs_pin = settings.room_pin.is_some();
     }

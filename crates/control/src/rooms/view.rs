@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use media::{CodecName, LegId, LegSnapshot, Reply, RoomId, RoomSnapshot};
+use media::{CodecName, LegId, LegSnapshot, Reply, RoomId, RoomSnapshot, VideoCodec};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -45,6 +45,8 @@ pub struct ParticipantView {
     pub on_hold: bool,
     /// What their sound is coded with.
     pub codec: CodecName,
+    /// What their picture is coded with; `None` without one.
+    pub video: Option<VideoCodec>,
     /// The engine's figures; `None` when it has none yet.
     pub live: Option<LegSnapshot>,
     leg: LegId,
@@ -207,6 +209,7 @@ fn seen(room: &Known) -> Vec<ParticipantView> {
         talking: p.talking,
         on_hold: p.on_hold,
         codec: p.codec,
+        video: p.video,
         live: None,
         leg: p.leg,
     };

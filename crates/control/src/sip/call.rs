@@ -43,6 +43,8 @@ pub(super) enum Happening {
     Answer(Option<String>),
     /// A key by INFO.
     Key(Digit),
+    /// The far end wants a keyframe, by INFO.
+    Refresh,
 }
 
 /// A re-INVITE or UPDATE that carries an offer.
@@ -230,6 +232,7 @@ impl Call {
                 let content_type = screen::content_type(&tx.original);
                 let happened = match info::read(content_type.as_deref(), &tx.original.body) {
                     Info::Key(digit) => Happening::Key(digit),
+                    Info::Refresh => Happening::Refresh,
                     Info::Nothing => Happening::Nothing,
                     Info::Malformed => return self.deny(tx, Rejection::malformed("the key cannot be read")).await,
                     Info::Unsupported => return self.deny(tx, Rejection::info_type()).await,
@@ -335,6 +338,22 @@ impl Call {
                 self.handle(other).await;
             }
         }
+    }
+
+    /// Asks the far end for a keyframe (RFC 5168). Nobody waits for its answer: RTCP asks too.
+    pub(super) fn refresh_picture(&mut self) {
+        let stack = Arc::clone(&self.stack);
+        let (flow, hop) = (self.flow.clone(), self.dialog.hop());
+        let from = stack.reachable(&flow);
+        let branch = format!("z9hG4bK{}", random_text(24));
+        let kind = ("Content-Type", info::MEDIA_CONTROL.to_owned());
+        let mut wish = self.dialog.request(Method::Info, &from, &branch, vec![kind]);
+        wish.body = info::PICTURE_FAST_UPDATE.as_bytes().to_vec();
+        tokio::spawn(async move {
+            if let Some((flow, to)) = outbound::route(&stack, &flow, &hop).await {
+                transaction::request(Arc::clone(&stack.endpoint), wish, &flow, to).await;
+            }
+        });
     }
 
     /// The far end hung up.

@@ -1,4 +1,5 @@
-//! Keys in INFO bodies (`application/dtmf-relay`, `application/dtmf`). Pure text; digits never reach a log.
+//! INFO bodies: keys (`application/dtmf-relay`, `application/dtmf`) and the wish for a keyframe
+//! (`application/media_control+xml`, RFC 5168). Pure text; digits never reach a log.
 
 use media::Digit;
 
@@ -7,6 +8,8 @@ use media::Digit;
 pub(super) enum Info {
     /// A key.
     Key(Digit),
+    /// The far end cannot decode without a keyframe.
+    Refresh,
     /// Nothing to do: an empty body (a keep-alive), a hook flash.
     Nothing,
     /// A body of a kind we take, that cannot be read (400).
@@ -16,7 +19,17 @@ pub(super) enum Info {
 }
 
 /// Content types of INFO that we take, for `Accept`.
-pub(super) const INFO_TYPES: [&str; 2] = ["application/dtmf-relay", "application/dtmf"];
+pub(super) const INFO_TYPES: [&str; 3] = ["application/dtmf-relay", "application/dtmf", MEDIA_CONTROL];
+
+/// RFC 5168.
+pub(super) const MEDIA_CONTROL: &str = "application/media_control+xml";
+
+/// Our own wish for a keyframe (RFC 5168 §7.1).
+pub(super) const PICTURE_FAST_UPDATE: &str = "<?xml version=\"1.0\" encoding=\"utf-8\"?>\r\n<media_control><vc_primitive>\
+    <to_encoder><picture_fast_update/></to_encoder></vc_primitive></media_control>\r\n";
+
+/// Larger ones are no wish for a keyframe.
+const MAX_MEDIA_CONTROL_BYTES: usize = 4096;
 
 /// Reads an INFO. `content_type` with or without parameters; `None` when the header is missing.
 pub(super) fn read(content_type: Option<&str>, body: &[u8]) -> Info {
@@ -27,6 +40,12 @@ pub(super) fn read(content_type: Option<&str>, body: &[u8]) -> Info {
     let Ok(text) = std::str::from_utf8(body) else {
         return if is_ours(kind) { Info::Malformed } else { Info::Unsupported };
     };
+    if kind.eq_ignore_ascii_case(MEDIA_CONTROL) {
+        // One element is all that is in use of this document type, with or without a prefix; what else it may hold (general
+        // errors, RFC 5168 §5) asks for nothing.
+        let is_wish = text.len() <= MAX_MEDIA_CONTROL_BYTES && text.contains("picture_fast_update");
+        return if is_wish { Info::Refresh } else { Info::Nothing };
+    }
     if kind.eq_ignore_ascii_case(INFO_TYPES[0]) {
         let signal = text.lines().find_map(|line| {
             let (name, value) = line.split_once(['=', ':'])?;
@@ -92,7 +111,9 @@ mod tests {
     #[test]
     fn what_is_no_key_is_told_apart() {
         assert_eq!(read(None, b""), Info::Nothing);
-        assert_eq!(read(Some("application/media_control+xml"), b"<x/>"), Info::Unsupported);
+        assert_eq!(read(Some("application/media_control+xml"), b"<x/>"), Info::Nothing);
+        assert_eq!(read(Some("application/media_control+xml"), PICTURE_FAST_UPDATE.as_bytes()), Info::Refresh);
+        assert_eq!(read(Some("application/media_control+xml"), b"\xff"), Info::Malformed);
         assert_eq!(read(None, b"5"), Info::Unsupported);
         assert_eq!(read(Some("application/dtmf"), b"!"), Info::Nothing);
         assert_eq!(read(Some("application/dtmf-relay"), b"Signal=16"), Info::Nothing);

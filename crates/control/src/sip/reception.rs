@@ -183,7 +183,7 @@ impl Visit {
                 // No session yet to change.
                 Happening::Offer(offered) => call.answer(offered, Err(Rejection::glare())).await,
                 Happening::OfferWanted(invite) => call.offer(invite, Err(Rejection::glare())),
-                Happening::Nothing | Happening::Cancelled | Happening::Key(_) => {}
+                Happening::Nothing | Happening::Cancelled | Happening::Key(_) | Happening::Refresh => {}
             }
         };
         let joined = match answered {
@@ -216,9 +216,16 @@ impl Visit {
         let end = loop {
             let inbound = tokio::select! {
                 inbound = call.next() => inbound,
-                end = self.ordered(&mut orders) => break end,
+                order = self.order(&mut orders) => match order {
+                    DialogOrder::HangUp(why) => break End::ordered(why),
+                    DialogOrder::RefreshPicture => {
+                        call.refresh_picture();
+                        continue;
+                    }
+                },
             };
             match call.handle(inbound).await {
+                Happening::Refresh => self.rooms.refresh_picture(id),
                 Happening::Nothing | Happening::Cancelled => {}
                 Happening::HungUp => break End::TheyHungUp,
                 Happening::NoAck => break End::failed(408, "no ACK came", "no_ack"),
@@ -273,6 +280,14 @@ impl Visit {
     }
 
     async fn hang_up(&self, orders: &mut mpsc::Receiver<DialogOrder>) -> HangUp {
+        loop {
+            if let DialogOrder::HangUp(why) = self.order(orders).await {
+                return why;
+            }
+        }
+    }
+
+    async fn order(&self, orders: &mut mpsc::Receiver<DialogOrder>) -> DialogOrder {
         let order = async {
             match orders.recv().await {
                 Some(order) => order,
@@ -281,8 +296,8 @@ impl Visit {
             }
         };
         tokio::select! {
-            DialogOrder::HangUp(why) = order => why,
-            () = self.hang_up_all.cancelled() => HangUp::Draining,
+            order = order => order,
+            () = self.hang_up_all.cancelled() => DialogOrder::HangUp(HangUp::Draining),
         }
     }
 

@@ -76,7 +76,8 @@ impl Rejection {
     }
 
     pub(super) fn info_type() -> Self {
-        Self::new(415, "info_type", "INFO carries keys only").with("Accept", INFO_TYPES.join(", "))
+        Self::new(415, "info_type", "INFO carries keys and wishes for a keyframe only")
+            .with("Accept", INFO_TYPES.join(", "))
     }
 
     pub(super) fn uri_scheme() -> Self {

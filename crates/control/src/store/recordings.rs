@@ -53,6 +53,8 @@ pub struct NewRecording {
     pub file_name: String,
     /// Below the recordings' directory.
     pub path: String,
+    /// The first part, of a later one: a new part begins when the size of the picture changes.
+    pub part_of: Option<Id>,
 }
 
 /// How a recording ended.
@@ -106,8 +108,8 @@ impl Change {
     /// `Busy` when the database cannot be written.
     pub async fn insert_recording(&mut self, new: &NewRecording) -> Result<(), Error> {
         sqlx::query(
-            "INSERT INTO recordings (id, room_id, server_id, state, answered_at, file_name, path) \
-             VALUES ($1, $2, $3, 'RECORDING', $4, $5, $6)",
+            "INSERT INTO recordings (id, room_id, server_id, state, answered_at, file_name, path, part_of) \
+             VALUES ($1, $2, $3, 'RECORDING', $4, $5, $6, $7)",
         )
         .bind(new.id.raw())
         .bind(new.room.raw())
@@ -115,6 +117,7 @@ impl Change {
         .bind(to_ms(new.answered_at))
         .bind(&new.file_name)
         .bind(&new.path)
+        .bind(new.part_of.map(Id::raw))
         .execute(self.db())
         .await?;
         Ok(())
@@ -323,6 +326,7 @@ mod tests {
             answered_at: now(),
             file_name: "900.ogg".into(),
             path: format!("2030/01/{}.ogg", id.raw()),
+            part_of: None,
         }
     }
 

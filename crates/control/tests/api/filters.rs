@@ -183,7 +183,15 @@ async fn recordings_are_found_by_every_field() {
         let id = house.store.ids().next();
         let (file_name, path) = (name.to_owned(), format!("2025/{name}"));
         change
-            .insert_recording(&NewRecording { id, room: record.id, server, answered_at, file_name, path })
+            .insert_recording(&NewRecording {
+                id,
+                room: record.id,
+                server,
+                answered_at,
+                file_name,
+                path,
+                part_of: None,
+            })
             .await
             .unwrap();
         let file = ms.map(|ms| (Duration::from_millis(ms), ms * 10, [ms.to_le_bytes()[0]; 32]));

@@ -64,6 +64,10 @@ pub(crate) fn engine(config: &Config) -> (Engine, crossbeam_channel::Receiver<me
         codecs: config.media.codecs.clone(),
         playout_ceiling: config.media.playout_ceiling,
         media_timeout: config.media.media_timeout,
+        composers: 1,
+        video_codecs: config.media.video_codecs.clone(),
+        begin_composer: || (),
+        movies: config.recordings.movies,
     };
     Engine::start(settings).unwrap()
 }

@@ -14,6 +14,7 @@ mod house;
 mod live;
 mod openapi;
 mod participants;
+mod pictures;
 mod recordings;
 mod room_events;
 mod rooms;

@@ -66,8 +66,10 @@ async fn position_is_held_swapped_and_hidden() {
     assert_eq!(places(&house, &room).await, [(2, false), (1, false), (-1, true), (0, false)]);
     set(&house, &room, &phones[0], 8).await;
     assert_eq!(places(&house, &room).await[0], (2, true), "no effect until the layout has it");
-    house.post(&room, &json!({"layout": "LAYOUT0"})).await.expect(200);
+    house.post(&room, &json!({"layout": "LAYOUT9"})).await.expect(200);
     assert_eq!(places(&house, &room).await, [(8, true), (1, false), (-1, true), (0, false)]);
+    house.post(&room, &json!({"layout": "LAYOUT0"})).await.expect(200);
+    assert_eq!(places(&house, &room).await, [(2, true), (1, false), (-1, true), (0, false)], "four tiles hold three");
     house.post(&room, &json!({"layout": "LAYOUT1"})).await.expect(200);
     assert_eq!(places(&house, &room).await, [(-1, true), (-1, false), (-1, true), (0, false)]);
 }

@@ -133,7 +133,15 @@ async fn copied(house: &House, room: &str, item: &Value) -> String {
     let first = house.store.recording(room, Id::parse(item["id"].as_str().unwrap()).unwrap()).await.unwrap();
     let id = house.store.ids().next();
     let (file_name, path) = ("copy.ogg".to_owned(), format!("copies/{}.ogg", id.raw()));
-    let new = NewRecording { id, room, server: Id::from_raw(1), answered_at: first.answered_at, file_name, path };
+    let new = NewRecording {
+        id,
+        room,
+        server: Id::from_raw(1),
+        answered_at: first.answered_at,
+        file_name,
+        path,
+        part_of: None,
+    };
     let to = house.rooms.place(&new.path);
     std::fs::create_dir_all(to.parent().unwrap()).unwrap();
     std::fs::copy(house.rooms.place(&first.path), to).unwrap();
@@ -256,6 +264,7 @@ async fn recordings_of_a_crashed_run_are_repaired_at_the_start() {
             answered_at: finished.answered_at,
             file_name: name.to_owned(),
             path: name.to_owned(),
+            part_of: None,
         };
         let mut change = house.store.change().await.unwrap();
         change.insert_recording(&new).await.unwrap();

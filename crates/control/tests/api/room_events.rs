@@ -235,7 +235,9 @@ async fn talking_and_holding_are_announced_when_they_change() {
         house.rooms.apply(Event::Talking { room: media, leg, talking }).await;
     }
     for on_hold in [true, true, false, false] {
-        house.rooms.renegotiated(phone.id, &Answer { sdp: String::new(), codec: CodecName::Pcmu, on_hold });
+        house
+            .rooms
+            .renegotiated(phone.id, &Answer { sdp: String::new(), codec: CodecName::Pcmu, video: None, on_hold });
     }
     let told = told(&house, &room, "participant.resumed").await;
     assert_eq!(

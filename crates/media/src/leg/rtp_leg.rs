@@ -9,7 +9,8 @@ use super::dtmf::DtmfReceiver;
 use super::playout::{Playout, Pulled};
 use super::report::{Report, cname};
 use super::send::{MAX_PACKET_BYTES, Sender};
-use super::{Channel, LegEvent, PortKey, Transmit};
+use super::video::VideoLeg;
+use super::{Channel, LegEvent, Medium, PortKey, Transmit};
 use crate::audio::codec::g711::Law;
 use crate::audio::codec::opus;
 use crate::audio::frame::Frame;
@@ -111,6 +112,15 @@ impl Terms {
     }
 }
 
+/// How long a leg waits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LegTimes {
+    /// Hard ceiling of the playout delay.
+    pub playout_ceiling: Duration,
+    /// Without RTP for this long it ends.
+    pub media_timeout: Duration,
+}
+
 #[derive(Debug)]
 pub(crate) struct RtpLeg {
     id: LegId,
@@ -131,6 +141,8 @@ pub(crate) struct RtpLeg {
     counters: Counters,
     report: Report,
     redundancy: Redundancy,
+    /// In a room with a picture.
+    video: Option<Box<VideoLeg>>,
 }
 
 #[derive(Debug, Default)]
@@ -154,13 +166,18 @@ impl RtpLeg {
         agreed: SessionTerms,
         signalling: IpAddr,
         seed: Seed,
-        playout_ceiling: Duration,
-        media_timeout: Duration,
+        times: LegTimes,
+        video: Option<VideoLeg>,
     ) -> Self {
+        let video = video.map(|mut video| {
+            video.agree(None, agreed.video.clone());
+            Box::new(video)
+        });
         Self {
+            video,
             id,
             port: PortKey(usize::MAX),
-            playout: Playout::new(agreed.audio.codec, playout_ceiling),
+            playout: Playout::new(agreed.audio.codec, times.playout_ceiling),
             source: SourceRule::new(agreed.audio.remote_rtp, signalling),
             sender: Sender::new(
                 agreed.audio.codec,
@@ -172,7 +189,7 @@ impl RtpLeg {
             ),
             dtmf: DtmfReceiver::default(),
             events: VecDeque::with_capacity(EVENTS),
-            media_timeout,
+            media_timeout: times.media_timeout,
             signalling,
             heard: None,
             // An initial sendonly is a publisher, not a hold.
@@ -189,7 +206,19 @@ impl RtpLeg {
 
 // -- input -------------------------------------------------------------------------------------------------------------
 impl RtpLeg {
-    pub(crate) fn handle_datagram(&mut self, arrived: Instant, from: SocketAddr, channel: Channel, bytes: &[u8]) {
+    pub(crate) fn handle_datagram(
+        &mut self,
+        arrived: Instant,
+        from: SocketAddr,
+        (medium, channel): (Medium, Channel),
+        bytes: &[u8],
+    ) {
+        if medium == Medium::Video {
+            if let Some(video) = &mut self.video {
+                video.handle_datagram(arrived, from, channel, bytes);
+            }
+            return;
+        }
         let mux = self.agreed.audio.rtcp_mux && Datagram::classify(bytes) == Datagram::Rtcp;
         if channel == Channel::Rtcp || mux {
             self.handle_rtcp(arrived, from, bytes);
@@ -280,6 +309,9 @@ impl RtpLeg {
         self.source.renegotiated(now, agreed.audio.remote_rtp, self.signalling);
         self.on_hold = answer.on_hold;
         self.report.from = None;
+        if let Some(video) = &mut self.video {
+            video.agree(Some(now), agreed.video.clone());
+        }
         self.agreed = agreed;
         Ok(answer)
     }
@@ -289,8 +321,11 @@ impl RtpLeg {
     }
 
     /// On its worker, from `now` on.
-    pub(crate) fn place(&mut self, port: PortKey, now: Instant) {
+    pub(crate) fn place(&mut self, port: PortKey, video_port: Option<PortKey>, now: Instant) {
         self.port = port;
+        if let (Some(video), Some(port)) = (&mut self.video, video_port) {
+            video.place(port, now);
+        }
         // The waits for media begin.
         self.source.send_to(now);
         self.report.begin(now);
@@ -340,6 +375,9 @@ impl RtpLeg {
 
     /// Sends a report when one is due (RFC 3550 §6.4).
     pub(crate) fn poll_rtcp(&mut self, now: Instant, ntp: u64, send: &mut dyn FnMut(Transmit<'_>)) {
+        if let Some(video) = &mut self.video {
+            video.poll_rtcp(now, ntp, send);
+        }
         if !self.report.is_due(now, ntp) {
             return;
         }
@@ -352,6 +390,9 @@ impl RtpLeg {
     pub(crate) fn say_goodbye(&mut self, now: Instant, send: &mut dyn FnMut(Transmit<'_>)) {
         let last = Compound { ssrc: self.sender.ssrc(), sender: None, report: None, cname: "", bye: true };
         self.send_rtcp(now, last, send);
+        if let Some(video) = &mut self.video {
+            video.say_goodbye(now, send);
+        }
     }
 
     fn send_rtcp(&mut self, now: Instant, compound: Compound<'_>, send: &mut dyn FnMut(Transmit<'_>)) {
@@ -369,6 +410,16 @@ impl RtpLeg {
         if let (Some(to), Some(bytes)) = (to, len.and_then(|len| packet.get(..len))) {
             send(Transmit { port: self.port, channel, to, bytes });
         }
+    }
+}
+
+// -- video -------------------------------------------------------------------------------------------------------------
+impl RtpLeg {
+    pub(crate) fn video(&self) -> Option<&VideoLeg> {
+        self.video.as_deref()
+    }
+    pub(crate) fn video_mut(&mut self) -> Option<&mut VideoLeg> {
+        self.video.as_deref_mut()
     }
 }
 

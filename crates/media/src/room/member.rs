@@ -13,10 +13,12 @@ use crate::audio::level::{self, LevelMeter};
 use crate::audio::limit::Limiter;
 use crate::command::{AudioSpec, Event, LegSettings};
 use crate::leg::playout::Pulled;
-use crate::leg::{LegEvent, LegState};
+use crate::leg::{LegEvent, LegState, VideoLeg};
 use crate::sdp::CodecName;
 use crate::stats::LegSnapshot;
 use crate::units::{Bitrate, Gain, LegId, RoomId, Tick};
+use crate::video::feed::Feed;
+use crate::video::rendition::{Demand, Encoded, Rendition};
 
 /// Silence this long (200 ms) takes a leg off the bus: it costs what a listener costs until it speaks again.
 const IDLE_TICKS: u16 = 10;
@@ -39,6 +41,10 @@ pub(super) struct Scratch<'a> {
 
 pub(super) struct Member {
     pub leg: LegState,
+    /// The way of its pictures to the composer, in a room with a picture.
+    pub feed: Option<Feed>,
+    /// The encode of the room's picture that it is counted for.
+    counted: Option<Rendition>,
     pub settings: LegSettings,
     /// Join order.
     pub order: u64,
@@ -98,6 +104,8 @@ impl Member {
             talking: false,
             quiet_ticks: 0,
             failed: None,
+            feed: None,
+            counted: None,
             leg,
         }
     }
@@ -309,6 +317,40 @@ impl Member {
             self.talking = talking;
             (out.tell)(Event::Talking { room, leg, talking });
         }
+        if let Some(feed) = &self.feed {
+            feed.set_sound(self.talking, self.settings.muted);
+        }
+        if self.leg.video_mut().is_some_and(VideoLeg::take_refresh_wish) {
+            (out.tell)(Event::RefreshWanted { room, leg });
+        }
+    }
+
+    /// A picture that the room made.
+    pub(super) fn show(&mut self, encoded: &Encoded) {
+        if let Some(video) = self.leg.video_mut() {
+            video.push(encoded);
+        }
+    }
+
+    /// What is due of its video: several times a tick.
+    pub(super) fn poll_video(&mut self, now: Instant, demand: &Demand, out: &mut Outlet<'_>) {
+        let (Some(video), Some(feed)) = (self.leg.video_mut(), &mut self.feed) else { return };
+        video.poll(now, feed, demand, out.send);
+        let wanted = video.wanted();
+        self.count(wanted, demand);
+    }
+
+    /// It is counted for the encode that it is to be sent, and for no other.
+    pub(super) fn count(&mut self, wanted: Option<Rendition>, demand: &Demand) {
+        let before = std::mem::replace(&mut self.counted, wanted);
+        if before != wanted {
+            if let Some(rendition) = before {
+                demand.remove(rendition);
+            }
+            if let Some(rendition) = wanted {
+                demand.add(rendition);
+            }
+        }
     }
 
     pub(super) fn profile_changed(&self, spec: &AudioSpec) -> bool {
@@ -350,6 +392,7 @@ impl Member {
             on_hold: self.leg.on_hold(),
             level_dbov: self.level.dbov(),
             stats: self.leg.stats(),
+            video: self.leg.video().map(VideoLeg::stats),
         }
     }
 }

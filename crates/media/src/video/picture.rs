@@ -1,5 +1,7 @@
 //! Pictures in planar YUV 4:2:0 (I420, BT.601 limited range: black is 16, 128, 128): owned and borrowed. Pure values.
 
+use crate::error::Error;
+
 /// A borrowed picture. Chroma planes have half the sides, rounded up.
 #[derive(Clone, Copy, Debug)]
 pub struct PictureView<'a> {
@@ -82,6 +84,14 @@ impl Picture {
     /// The planes Y, U, V to be written, with the strides of luma and chroma.
     pub fn planes_mut(&mut self) -> ([&mut [u8]; 3], [usize; 2]) {
         ([&mut self.y, &mut self.u, &mut self.v], [self.width, self.width.div_ceil(2)])
+    }
+
+    /// As a JPEG file (JFIF, full range); quality 1–100.
+    ///
+    /// # Errors
+    /// `Broken` when there is no memory for it.
+    pub fn to_jpeg(&self, quality: u8) -> Result<Vec<u8>, Error> {
+        super::jpeg::encode(self.view(), quality)
     }
 
     /// Other sides; what was drawn is lost. Reuses the memory.

@@ -8,6 +8,8 @@ use crate::units::{TICK, Tick};
 /// Sockets are drained this many times a tick. Inbound audio only has to be there by the next tick; the kernel's
 /// timestamps tell when it came. Twice keeps a 60 ms burst of a 200-leg room inside default socket buffers.
 const POLLS_PER_TICK: u32 = 2;
+/// While a room has a picture: its packets are paced, and a burst of 5 ms is what a path takes without a queue.
+const POLLS_WITH_PICTURES: u32 = 4;
 /// Late ticks that are made up for at once after a stall; the rest are skipped, so that nobody gets a burst.
 const MAX_LATE_TICKS: u32 = 2;
 
@@ -15,8 +17,9 @@ pub(super) struct Clock {
     start: Instant,
     /// Deadline `start + next × 20 ms` is the next tick.
     next: u64,
-    /// Polls done since the last tick.
+    /// Polls done since the last tick, and how many there are.
     polls: u32,
+    polls_per_tick: u32,
     /// The tick that runs now or ran last.
     current: u64,
 }
@@ -32,7 +35,7 @@ pub(super) enum Due {
 impl Clock {
     pub(super) fn new(index: usize, count: usize) -> Self {
         let phase = TICK * index as u32 / count.max(1) as u32;
-        Self { start: Instant::now() + phase, next: 1, polls: 0, current: 0 }
+        Self { start: Instant::now() + phase, next: 1, polls: 0, polls_per_tick: POLLS_PER_TICK, current: 0 }
     }
 
     pub(super) fn now(&self) -> Instant {
@@ -56,8 +59,13 @@ impl Clock {
 
     /// When to wake: at the next poll or tick.
     pub(super) fn wake(&self) -> Instant {
-        let left = POLLS_PER_TICK.saturating_sub(self.polls + 1);
-        self.at(self.next) - TICK * left / POLLS_PER_TICK
+        let left = self.polls_per_tick.saturating_sub(self.polls + 1);
+        self.at(self.next) - TICK * left / self.polls_per_tick
+    }
+
+    /// Some room has a picture, or none has.
+    pub(super) fn set_polls(&mut self, has_pictures: bool) {
+        self.polls_per_tick = if has_pictures { POLLS_WITH_PICTURES } else { POLLS_PER_TICK };
     }
 
     /// Moves on; a tick is due when its deadline has passed.

@@ -12,11 +12,11 @@ use nix::sys::time::TimeSpec;
 use slab::Slab;
 
 use super::clock::Clock;
-use crate::leg::{Channel, PortKey, Transmit};
+use crate::leg::{Channel, Medium, PortKey, Transmit};
 use crate::sockets::PortPair;
 use crate::units::{LegId, RoomId};
 
-/// Larger datagrams are cut off, and what is cut off fails to parse: no RTP packet of ours exceeds an Ethernet frame.
+/// Larger datagrams are cut off, and what is cut off fails to parse or to decode: no RTP packet exceeds an Ethernet frame.
 const MAX_DATAGRAM_BYTES: usize = 2048;
 /// Sockets asked for by one `epoll_wait`.
 const READY: usize = 256;
@@ -27,7 +27,7 @@ const MAX_PACKETS: usize = 8192;
 const MAX_AGE: Duration = Duration::from_secs(2);
 
 /// Gets whose datagram it is, on which socket, when the kernel got it, where from, and the bytes.
-pub(super) type Take<'a> = dyn FnMut(Address, Channel, Instant, SocketAddr, &[u8]) + 'a;
+pub(super) type Take<'a> = dyn FnMut(Address, (Medium, Channel), Instant, SocketAddr, &[u8]) + 'a;
 
 /// Whose sockets these are.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +40,7 @@ pub(super) struct Address {
 
 struct Entry {
     ports: PortPair,
+    medium: Medium,
     address: Option<Address>,
 }
 
@@ -63,13 +64,13 @@ impl Sockets {
     }
 
     /// Takes over a leg's sockets. What they already hold is read at the next poll.
-    pub(super) fn open(&mut self, ports: PortPair) -> io::Result<PortKey> {
+    pub(super) fn open(&mut self, ports: PortPair, medium: Medium) -> io::Result<PortKey> {
         let entry = self.entries.vacant_entry();
         let key = entry.key();
         let token = (key as u64) << 1;
         self.epoll.add(&ports.rtp, EpollEvent::new(EpollFlags::EPOLLIN, token))?;
         self.epoll.add(&ports.rtcp, EpollEvent::new(EpollFlags::EPOLLIN, token | 1))?;
-        entry.insert(Entry { ports, address: None });
+        entry.insert(Entry { ports, medium, address: None });
         Ok(PortKey(key))
     }
 
@@ -104,7 +105,7 @@ impl Sockets {
                 if let Some((len, from, arrived)) = receive_one(socket, &mut buffer[..], control, reference)
                     && let (Some(address), Some(bytes)) = (entry.address, buffer.get(..len))
                 {
-                    take(address, channel, arrived, from, bytes);
+                    take(address, (entry.medium, channel), arrived, from, bytes);
                 }
             }
             packets += n;

@@ -1,15 +1,17 @@
 //! Those who are in rooms: how they come, what is set of them, and how they go.
 
 use std::collections::HashMap;
+use std::time::Instant;
 
-use media::{CodecName, LegId, RoomId};
+use media::{Answer, LegId, RoomId};
+use tokio::sync::mpsc;
 
 use super::{Effect, Gone, Known, Participant, State};
 use crate::error::Error;
 use crate::events::Kind;
 use crate::ids::Id;
 use crate::rooms::tiles::{Moves, Place, Tiles};
-use crate::rooms::{HangUp, Left, ParticipantId, Pins};
+use crate::rooms::{Control, DialogOrder, HangUp, Left, ParticipantId, Pins};
 
 impl State {
     // -- in and out ----------------------------------------------------------------------------------------------------
@@ -27,7 +29,7 @@ impl State {
         let is_first = call.started_at.is_none();
         call.started_at.get_or_insert(participant.joined_at);
         self.by_participant.insert(participant.id, id);
-        let moves = room.tiles.join(participant.id, &participant.number);
+        let moves = room.tiles.join(participant.id, participant.leg, &participant.number, self.now);
         call.participants.push(participant);
         if is_first {
             self.news.room(id, room, Kind::RoomStarted);
@@ -68,7 +70,7 @@ impl State {
         if let Some(why) = hang_up {
             effects.push(Effect::HangUp { dialog: gone.dialog, why });
         }
-        let moves = room.tiles.leave(participant);
+        let moves = room.tiles.leave(participant, self.now);
         self.moved(id, moves);
         effects.extend(self.vacate(id));
         Some(effects)
@@ -109,6 +111,12 @@ impl State {
         let call = self.rooms.get(self.by_participant.get(&participant)?)?.call.as_ref()?;
         let participant = call.participants.iter().find(|p| p.id == participant)?;
         Some((call.media, participant.leg))
+    }
+
+    /// The way to somebody's dialog.
+    pub(in crate::rooms) fn dialog_of(&self, participant: ParticipantId) -> Option<mpsc::Sender<DialogOrder>> {
+        let room = self.rooms.get(self.by_participant.get(&participant)?)?;
+        room.participants().iter().find(|p| p.id == participant).map(|p| p.dialog.clone())
     }
 
     /// True when the participant is in this room.
@@ -162,6 +170,15 @@ impl State {
                 self.tell(changed, kind);
             }
         }
+        self.lead(id);
+    }
+
+    /// The chairman of a MASTER room has the main tile.
+    pub(super) fn lead(&mut self, id: Id) {
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        let chairman = room.participants().iter().find(|p| p.chairman).map(|p| p.id);
+        let moves = room.tiles.lead(chairman.filter(|_| room.control == Control::Master), self.now);
+        self.moved(id, moves);
     }
 
     /// Changes the tiles of a room. `written` is what the store was told of its pins; if others hold, it is told again.
@@ -169,11 +186,11 @@ impl State {
         &mut self,
         id: Id,
         written: &Pins,
-        change: impl FnOnce(&mut Tiles, &[ParticipantId]) -> Result<Moves, Error>,
+        change: impl FnOnce(&mut Tiles, &[ParticipantId], Instant) -> Result<Moves, Error>,
     ) -> Result<(), Error> {
         let room = self.rooms.get_mut(&id).ok_or(Error::NotFound("room"))?;
         let joined = room.joined();
-        let moves = change(&mut room.tiles, &joined);
+        let moves = change(&mut room.tiles, &joined, self.now);
         if room.tiles.pins() != *written {
             self.unkept.insert(id);
         }
@@ -187,12 +204,17 @@ impl State {
         let Some(found) = self.participant_mut(participant) else { return };
         if std::mem::replace(&mut found.talking, talking) != talking {
             self.tell(participant, if talking { Kind::ParticipantTalking } else { Kind::ParticipantSilent });
+            let id = self.by_participant.get(&participant).copied();
+            if let Some(room) = id.and_then(|id| self.rooms.get_mut(&id)) {
+                room.tiles.talk(participant, talking);
+            }
         }
     }
 
-    pub(in crate::rooms) fn renegotiate(&mut self, participant: ParticipantId, on_hold: bool, codec: CodecName) {
+    pub(in crate::rooms) fn renegotiate(&mut self, participant: ParticipantId, answer: &Answer) {
+        let on_hold = answer.on_hold;
         let Some(found) = self.participant_mut(participant) else { return };
-        found.codec = codec;
+        (found.codec, found.video) = (answer.codec, answer.video);
         if std::mem::replace(&mut found.on_hold, on_hold) != on_hold {
             self.tell(participant, if on_hold { Kind::ParticipantHeld } else { Kind::ParticipantResumed });
         }
@@ -202,6 +224,9 @@ impl State {
     pub(super) fn moved(&mut self, id: Id, moves: Moves) {
         let Some(room) = self.rooms.get_mut(&id) else { return };
         let Some(call) = room.call.as_mut() else { return };
+        if room.tiles.is_news() {
+            self.unpictured.insert(id);
+        }
         let mut moves: HashMap<ParticipantId, Place> = moves.into_iter().collect();
         for participant in &mut call.participants {
             if moves.is_empty() {

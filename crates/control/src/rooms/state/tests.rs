@@ -13,7 +13,7 @@ fn limits(max_rooms: u32, max_participants: u32) -> Limits {
 
 /// Rooms 900 (for three) and 901 on a server for ten.
 fn state() -> State {
-    let mut state = State::new(limits(10, 10));
+    let mut state = State::new(limits(10, 10), Instant::now());
     state.know(ROOM, &RoomSettings { capacity: 3, ..settings("900") }, Policy::default(), 0);
     state.know(OTHER, &settings("901"), Policy::default(), 0);
     state
@@ -109,7 +109,7 @@ fn disabled_server_lets_running_rooms_go_on() {
 
 #[test]
 fn last_seat_is_given_once() {
-    let mut state = State::new(limits(1, 1));
+    let mut state = State::new(limits(1, 1), Instant::now());
     state.know(ROOM, &settings("900"), Policy::default(), 0);
     assert!(state.admit("900", RoomId(1)).is_ok());
     assert!(matches!(state.admit("900", RoomId(2)).unwrap_err(), Refusal::ServerFull(_)));
@@ -259,7 +259,7 @@ fn activations_and_ends_are_kept_once() {
 
 #[test]
 fn five_hundred_callers_for_ten_seats_leave_the_counts_right() {
-    let mut state = State::new(limits(3, 10));
+    let mut state = State::new(limits(3, 10), Instant::now());
     for (id, extension) in [(1, "900"), (2, "901"), (3, "902"), (4, "903")] {
         state.know(Id::from_raw(id), &settings(extension), Policy::default(), 0);
     }
