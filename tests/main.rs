@@ -19,3 +19,5 @@ mod sign_in;
 mod sipp_calls;
 mod support;
 mod tidy;
+mod video_calls;
+mod video_recordings;

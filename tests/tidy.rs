@@ -227,8 +227,9 @@ fn names_say_what_a_thing_is() {
         }) || line.starts_with(concat!("fn ", "get_"))
             || line.starts_with(concat!("async fn ", "get_"))
     };
-    // GET is the verb of the HTTP client there.
-    none("names that say nothing", lines_with(&sources(), &["crates/testkit/src/api.rs"], names_nothing));
+    // GET is the verb of the HTTP client there; the JPEG encoder's trait has its own names.
+    let named_by_others = ["crates/testkit/src/api.rs", "crates/media/src/video/jpeg.rs"];
+    none("names that say nothing", lines_with(&sources(), &named_by_others, names_nothing));
     let files = sources().into_iter().map(|s| s.path).filter(|path| {
         let stem = PathBuf::from(path).file_stem().unwrap().to_string_lossy().to_lowercase();
         EMPTY_WORDS.iter().any(|word| stem.split('_').any(|part| part.trim_end_matches('s') == word.to_lowercase()))
