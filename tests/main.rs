@@ -4,6 +4,7 @@
 mod backups;
 mod bad_input;
 mod baresip_calls;
+mod baresip_video;
 mod calls;
 mod codecs;
 mod command_line;

@@ -4,6 +4,7 @@
 use crate::ports;
 use crate::sdp::Codec;
 use crate::server::TempDir;
+use crate::video_codec::VideoCodec;
 use crate::{tone, wait, wav};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -39,6 +40,18 @@ impl Baresip {
     /// # Panics
     /// When it does not start; with its log.
     pub fn start(name: &str, codec: Codec, hz: f64, level_db: f64) -> Self {
+        Self::start_with(name, codec, hz, level_db, None)
+    }
+
+    /// The same with a camera that shows a red, a green and a blue stripe, 320×240 at 15 a second, in this codec.
+    ///
+    /// # Panics
+    /// When it does not start; with its log.
+    pub fn start_with_video(name: &str, codec: Codec, hz: f64, level_db: f64, video: VideoCodec) -> Self {
+        Self::start_with(name, codec, hz, level_db, Some(video))
+    }
+
+    fn start_with(name: &str, codec: Codec, hz: f64, level_db: f64, video: Option<VideoCodec>) -> Self {
         let dir = TempDir::new("baresip");
         let rate_hz = codec.rate_hz();
         let (sip_port, control_port) = (ports::one(), ports::one());
@@ -49,7 +62,8 @@ impl Baresip {
         std::fs::write(dir.path().join("contacts"), "").expect("a file");
         let account = format!("<sip:{name}@127.0.0.1:{sip_port}>;regint=0;answermode=auto\n");
         std::fs::write(dir.path().join("accounts"), account).expect("a file");
-        std::fs::write(dir.path().join("config"), config(&dir, codec, sip_port, control_port)).expect("a file");
+        std::fs::write(dir.path().join("config"), config(&dir, (codec, video), sip_port, control_port))
+            .expect("a file");
         let log = File::create(dir.path().join("log")).expect("a file");
         let mut child = Command::new("baresip")
             .arg("-f")
@@ -199,7 +213,7 @@ fn log_of(dir: &TempDir) -> String {
     lines[lines.len().saturating_sub(40)..].join("\n")
 }
 
-fn config(dir: &TempDir, codec: Codec, sip_port: u16, control_port: u16) -> String {
+fn config(dir: &TempDir, (codec, video): (Codec, Option<VideoCodec>), sip_port: u16, control_port: u16) -> String {
     let rtp = ports::block(10);
     let base = dir.path().display();
     let mut text = format!(
@@ -216,6 +230,16 @@ fn config(dir: &TempDir, codec: Codec, sip_port: u16, control_port: u16) -> Stri
     let codec = if codec == Codec::Opus { "opus" } else { "g711" };
     for module in [codec, "sndfile", "aufile", "aubridge"] {
         let _ = writeln!(text, "module {module}.so");
+    }
+    if let Some(video) = video {
+        text.push_str(
+            "video_source fakevideo,nil\nvideo_display fakevideo,nil\nvideo_size 320x240\nvideo_bitrate 300000\n\
+             video_fps 15\nvideo_fullscreen no\nvidenc_format yuv420p\navcodec_h264enc libx264\navcodec_h264dec h264\n",
+        );
+        let codec = if video == VideoCodec::Vp8 { "vp8" } else { "avcodec" };
+        for module in [codec, "fakevideo"] {
+            let _ = writeln!(text, "module {module}.so");
+        }
     }
     text.push_str("module_tmp uuid.so\nmodule_tmp account.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\n");
     text
