@@ -91,7 +91,9 @@ fn operations(api: &Api) -> Vec<String> {
 /// A room with two people in it, one recording that is finished and one that runs.
 fn conference(server: &Server, extension: &str) -> [Phone; 2] {
     let api = server.api();
-    let room = api.create_room(extension, 10);
+    // With a picture, a small one: everything that can be asked of a room can be asked of it.
+    let picture = serde_json::json!({"mode": "VIDEO", "width": 160, "height": 120, "framerate": 5, "bitrate": 128});
+    let room = api.create_room_with(extension, 10, &picture);
     let phones = [("alice", 500.0), ("bob", 900.0)].map(|(name, hz)| talker(server, extension, name, Codec::Pcmu, hz));
     wait_participants(&api, &room, 2);
     for action in ["start_recording", "stop_recording", "start_recording"] {

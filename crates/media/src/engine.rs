@@ -312,7 +312,10 @@ impl Engine {
         // Without ports for its video the leg is heard all the same.
         let video = match placed.video {
             Some((_, spec)) => match self.inner.ports.bind(at.bind) {
-                Ok(ports) => Some(VideoSeat { ports, spec, seed: Seed::random()? }),
+                Ok(ports) => {
+                    ports.carry_video();
+                    Some(VideoSeat { ports, spec, seed: Seed::random()? })
+                }
                 Err(error) => {
                     tracing::warn!(%room, %error, "a leg has no ports for video");
                     None

@@ -6,12 +6,14 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::error::Error;
 
 /// DSCP "expedited forwarding" (RFC 3246) in the position of the IPv4 TOS octet: voice goes before bulk traffic.
 const TOS_EF: u32 = 46 << 2;
+/// DSCP "assured forwarding 41" (RFC 2597), which RFC 8837 recommends for interactive video.
+const TOS_AF41: u32 = 34 << 2;
 
 /// The allocator of port pairs. Ports are handed out in rotation, so that a late packet of an ended call does not
 /// meet the next one.
@@ -35,6 +37,18 @@ pub(crate) struct PortPair {
     pub rtcp: UdpSocket,
     pub rtp_port: u16,
     _lease: Lease,
+}
+
+impl PortPair {
+    /// They carry video: it goes after voice.
+    pub(crate) fn carry_video(&self) {
+        for socket in [&self.rtp, &self.rtcp] {
+            let socket = SockRef::from(socket);
+            // Best effort, and only one of them is of the socket's family.
+            drop(socket.set_tos_v4(TOS_AF41));
+            drop(socket.set_tclass_v6(TOS_AF41));
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::api::Api;
-use crate::api::openapi::ROOMS;
+use crate::api::openapi::{Bytes, ROOMS};
 use crate::api::query::{InPath, id};
 use crate::error::Error;
 use crate::ids::Id;
@@ -61,7 +61,7 @@ pub(in crate::api) struct PictureTile {
 #[utoipa::path(
     get, path = "/api/conference_rooms/{id}/preview.jpg", operation_id = "get_conference_room_preview", tag = ROOMS,
     responses(
-        (status = 200, description = "The picture.", body = Vec<u8>, content_type = "image/jpeg"),
+        (status = 200, description = "The picture.", content((Bytes = "image/jpeg", example = "JFIF"))),
         (status = 409, description = "`INVALID_STATE`: nobody is in the room, or its mode is AUDIO."),
     ),
 )]

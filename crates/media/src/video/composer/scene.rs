@@ -188,7 +188,7 @@ impl Scene {
     // -- one picture ---------------------------------------------------------------------------------------------------
 
     /// Makes the picture that is due. `now` is when it begins, `clock` tells when it is done.
-    pub(super) fn compose(&mut self, now: Instant, clock: fn() -> Instant, figures: &Figures) -> Vec<Event> {
+    pub(super) fn compose(&mut self, now: Instant, clock: impl Fn() -> Instant, figures: &Figures) -> Vec<Event> {
         let mut facts = Vec::new();
         let Some(due) = self.due() else { return facts };
         let at = self.at_began + self.spec.framerate.due(self.next);
@@ -358,3 +358,6 @@ fn cut(view: PictureView<'_>, rect: Rect) -> Option<PictureView<'_>> {
     };
     part.is_sound().then_some(part)
 }
+
+#[cfg(test)]
+mod tests;
