@@ -58,6 +58,18 @@ impl Load {
         for room in 0..rooms {
             server.api().create_room(&format!("90{room}"), u32::from(n).min(200));
         }
+        Self::call(options, server, n, rooms, secs, &[])
+    }
+
+    /// Has `n` people call the rooms, which are there.
+    pub(crate) fn call(
+        options: &Options,
+        server: &Server,
+        n: u16,
+        rooms: u16,
+        secs: f64,
+        more: &[&str],
+    ) -> Result<Self, String> {
         let extension = if rooms == 1 { "900" } else { "90%r" };
         // Four ports for each caller.
         let media_ports = ports::block(n * 4);
@@ -68,6 +80,7 @@ impl Load {
             .args(["--secs", &secs.to_string(), "--warmup", "6", "--cps", "40"])
             .args(["--pid", &server.pid().to_string(), "--rtp-base", &media_ports.start().to_string()])
             .args(["--local-port", &ports::one().to_string()])
+            .args(more)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

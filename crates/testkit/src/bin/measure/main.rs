@@ -8,6 +8,7 @@ mod delay;
 mod load;
 mod options;
 mod speech;
+mod video;
 
 use options::Options;
 use std::io::Write;
@@ -25,6 +26,8 @@ const USAGE: &str = "measure COMMAND --binary FILE [options]
   load     --loadgen FILE --media FILE --codec pcmu|opus --rooms R --n N [--talkers T] [--runs 3] [--secs 20]
   api      --loadgen FILE --media FILE --codec pcmu [--rooms 1000] [--n 200] [--clients 4] [--secs 15]
                                                        lists of the API beside rooms full of people
+  video    --loadgen FILE --media FILE --video FILE [--n 4] [--layout LAYOUT4] [--record true] [--runs 3] [--secs 20]
+                                                       a VIDEO room, 1280x720 at 15 pictures a second and 1 Mbit/s
   idle     [--rooms 10000] [--secs 20]                 CPU of rooms that nobody is in
 --workers N gives the server so many media threads (default: one for each core)";
 
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         "crash" => calls::crash(&options),
         "load" => load::loadgen(&options),
         "api" => api::lists(&options),
+        "video" => video::room(&options),
         "idle" => load::idle(&options),
         _ => Err(USAGE.to_owned()),
     });
