@@ -92,7 +92,7 @@ fn operations(api: &Api) -> Vec<String> {
 fn conference(server: &Server, extension: &str) -> [Phone; 2] {
     let api = server.api();
     // With a picture, a small one: everything that can be asked of a room can be asked of it.
-    let picture = serde_json::json!({"mode": "VIDEO", "width": 160, "height": 120, "framerate": 5, "bitrate": 128});
+    let picture = serde_json::json!({"mode": "VIDEO", "width": 176, "height": 144, "framerate": 5, "bitrate": 128});
     let room = api.create_room_with(extension, 10, &picture);
     let phones = [("alice", 500.0), ("bob", 900.0)].map(|(name, hz)| talker(server, extension, name, Codec::Pcmu, hz));
     wait_participants(&api, &room, 2);
