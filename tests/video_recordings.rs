@@ -202,7 +202,7 @@ fn preview_is_what_is_seen() {
     let room = room(&api, &json!({}));
     let anna = shower(&server, "anna", &h264(), Colour::Red, 500.0);
     let _ben = shower(&server, "ben", &h264(), Colour::Cyan, 900.0);
-    anna.sees(480, 180, Colour::Cyan);
+    anna.video.wait_colours(&[(160, 180, Colour::Red), (480, 180, Colour::Cyan)]);
     let preview = api.get(&format!("{ROOMS}/{room}/preview.jpg")).expect(200);
     let path = server.scratch("preview.jpg");
     std::fs::write(&path, preview.body).expect("a file");
