@@ -59,6 +59,13 @@ def main():
             f"| lists of the API ({lists}), {rooms} rooms, {middle['participants']} people, {middle['clients']} clients "
             f"| {middle['requests_per_s']:.0f} requests/s, p50 / p99 {middle['p50_ms']:.1f} / {middle['p99_ms']:.1f} ms |"
         )
+    for f in of("video"):
+        size = "720p15" if "1280x720" in f["video"] else "360p15"
+        recorded = ", recorded" if f["recorded"] else ""
+        print(
+            f"| {f['n']} × {size} in, {f['layout']}{recorded} | {f['cpu_ms_per_s'] / 1000:.2f} of a core, "
+            f"{f['fps_leg']:.1f} pictures/s and {f['kbps_leg']:.0f} kbit/s to each |"
+        )
     if of("api_ticks"):
         print(f"| ticks skipped meanwhile | {sum(f['skipped'] for f in of('api_ticks')):.0f} |")
 
