@@ -173,7 +173,7 @@ fn late_composer_makes_fewer_pictures_and_says_so() {
     let mut room = Room::new(20);
     let _feed = room.enter();
     let mut facts = Vec::new();
-    for _ in 0..200 {
+    for _ in 0..100 {
         facts.extend(room.compose(Duration::from_millis(120)));
     }
     let rates: Vec<u32> = facts
