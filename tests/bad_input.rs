@@ -150,8 +150,9 @@ fn sdp_garbage_gets_488_or_400_and_leaves_no_seat_taken() {
         let outcome = call.outcome().expect("a final response");
         match outcome.code() {
             400 | 415 | 488 | 606 => {}
-            // What is left of it may still be a good PCMU offer.
-            200 => assert_eq!(call.bye().expect("a response").code(), 200),
+            // What is left of it may still be a good PCMU offer. An empty body asks for ours: an ACK without an answer ends
+            // the call, and its BYE may cross this one.
+            200 => assert!(matches!(call.bye().expect("a response").code(), 200 | 481), "{body:?}"),
             other => panic!("{other} for {body:?}"),
         }
     }
