@@ -20,8 +20,7 @@ use crate::room::{Moment, Outlet, Room};
 use crate::units::{LegId, RoomId};
 use clock::{Clock, Due};
 use io::{Address, Sockets};
-use shared::Load;
-pub(crate) use shared::Shared;
+pub(crate) use shared::{Load, Shared};
 
 /// Starts worker `index` of `count`. Their ticks are spread over the 20 ms so that they do not burst together.
 pub(crate) fn spawn(
@@ -131,7 +130,7 @@ impl Worker {
         }
         self.poll_pictures();
         let now = self.clock.now();
-        self.load.add(now.saturating_duration_since(started), now, &self.shared);
+        self.load.add(now.saturating_duration_since(started), now, &self.shared.load_permille);
     }
 
     /// Takes everything that the sockets hold to its leg.

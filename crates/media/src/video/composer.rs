@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
@@ -22,7 +22,7 @@ use crate::command::{Event, Reply, VideoSpec};
 use crate::error::{Error, Refused};
 use crate::record::PictureTap;
 use crate::units::{LegId, RoomId};
-use crate::worker::panic_text;
+use crate::worker::{Load, panic_text};
 use scene::Scene;
 
 /// Orders that may wait for a composer: everybody of several rooms coming at once. It takes them between two pictures.
@@ -119,7 +119,7 @@ impl Composer {
             events,
             figures: Arc::clone(&figures),
             scenes: Vec::new(),
-            load: Load::default(),
+            load: Load::new(now()),
         };
         let thread = std::thread::Builder::new().name(format!("composer-{index}")).spawn(move || {
             begin();
@@ -135,26 +135,6 @@ impl Composer {
             && thread.join().is_err()
         {
             tracing::error!("a composer ended with a panic");
-        }
-    }
-}
-
-/// Busy time, published once a second.
-#[derive(Debug, Default)]
-struct Load {
-    since: Option<Instant>,
-    busy: Duration,
-}
-
-impl Load {
-    fn add(&mut self, busy: Duration, now: Instant, figures: &Figures) {
-        self.busy += busy;
-        let since = *self.since.get_or_insert(now);
-        let window = now.saturating_duration_since(since);
-        if window >= Duration::from_secs(1) {
-            let permille = self.busy.as_micros() * 1000 / window.as_micros().max(1);
-            figures.load_permille.store(u32::try_from(permille).unwrap_or(1000), Relaxed);
-            *self = Self { since: Some(now), busy: Duration::ZERO };
         }
     }
 }
@@ -211,7 +191,7 @@ impl Composing {
             Err(panic) => self.fail(room, &panic_text(&*panic)),
         }
         let ended = now();
-        self.load.add(ended.saturating_duration_since(started), ended, &self.figures);
+        self.load.add(ended.saturating_duration_since(started), ended, &self.figures.load_permille);
     }
 
     fn take(&mut self, order: Order) {

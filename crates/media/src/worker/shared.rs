@@ -13,7 +13,7 @@ pub(crate) struct Shared {
     skipped: AtomicU64,
     max_late_ns: AtomicU64,
     lateness: [AtomicU64; Lateness::BUCKETS],
-    load_permille: AtomicU32,
+    pub(super) load_permille: AtomicU32,
     rooms: AtomicU32,
     legs: AtomicU32,
     panics: AtomicU64,
@@ -63,22 +63,24 @@ impl Shared {
     }
 }
 
-/// Adds up the worker's busy time and publishes it once a second.
-pub(super) struct Load {
+/// Adds up a thread's busy time and publishes it once a second.
+#[derive(Debug)]
+pub(crate) struct Load {
     since: Instant,
     busy: Duration,
 }
 
 impl Load {
-    pub(super) const fn new(now: Instant) -> Self {
+    pub(crate) const fn new(now: Instant) -> Self {
         Self { since: now, busy: Duration::ZERO }
     }
-    pub(super) fn add(&mut self, busy: Duration, now: Instant, shared: &Shared) {
+    /// `permille` gets the share of the last second.
+    pub(crate) fn add(&mut self, busy: Duration, now: Instant, permille: &AtomicU32) {
         self.busy += busy;
         let window = now.saturating_duration_since(self.since);
         if window >= Duration::from_secs(1) {
-            let permille = self.busy.as_micros() * 1000 / window.as_micros().max(1);
-            shared.load_permille.store(u32::try_from(permille).unwrap_or(1000), Relaxed);
+            let share = self.busy.as_micros() * 1000 / window.as_micros().max(1);
+            permille.store(u32::try_from(share).unwrap_or(1000), Relaxed);
             *self = Self::new(now);
         }
     }
