@@ -8,6 +8,7 @@ pub mod composer;
 pub mod feed;
 pub mod jpeg;
 pub mod layout;
+pub mod level;
 pub mod picture;
 pub mod reception;
 pub mod rendition;

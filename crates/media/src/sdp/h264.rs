@@ -3,6 +3,7 @@
 
 use super::video::DecodeLimits;
 use crate::units::{Bitrate, FrameRate, Resolution};
+use crate::video::level::{LEVELS, Level};
 
 /// Constrained Baseline: what our encoder makes, and what nearly everyone names first.
 const CONSTRAINED_BASELINE: [u8; 2] = [0x42, 0xe0];
@@ -10,30 +11,6 @@ const CONSTRAINED_BASELINE: [u8; 2] = [0x42, 0xe0];
 const LEAST_LEVEL: u8 = 31;
 /// constraint_set3_flag, which makes level 1.1 into 1b.
 const CONSTRAINT_SET3: u8 = 0x10;
-
-/// H.264 Table A-1: level_idc, MaxMBPS (macroblocks/s), MaxFS (macroblocks), MaxBR (kbit/s). Level 9 is 1b.
-const LEVELS: [(u8, u32, u32, u32); 20] = [
-    (9, 1_485, 99, 128),
-    (10, 1_485, 99, 64),
-    (11, 3_000, 396, 192),
-    (12, 6_000, 396, 384),
-    (13, 11_880, 396, 768),
-    (20, 11_880, 396, 2_000),
-    (21, 19_800, 792, 4_000),
-    (22, 20_250, 1_620, 4_000),
-    (30, 40_500, 1_620, 10_000),
-    (31, 108_000, 3_600, 14_000),
-    (32, 216_000, 5_120, 20_000),
-    (40, 245_760, 8_192, 20_000),
-    (41, 245_760, 8_192, 50_000),
-    (42, 522_240, 8_704, 50_000),
-    (50, 589_824, 22_080, 135_000),
-    (51, 983_040, 36_864, 240_000),
-    (52, 2_073_600, 36_864, 240_000),
-    (60, 4_177_920, 139_264, 240_000),
-    (61, 8_355_840, 139_264, 480_000),
-    (62, 16_711_680, 139_264, 800_000),
-];
 
 /// profile_idc, profile-iop, level_idc.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,10 +28,10 @@ impl ProfileLevel {
 
     /// What we can receive: the lowest level, from 3.1 on, that holds the picture.
     pub(super) fn ours(resolution: Resolution, framerate: FrameRate) -> Self {
-        let usable = || LEVELS.iter().filter(|level| level.0 >= LEAST_LEVEL);
+        let usable = || LEVELS.iter().filter(|level| level.idc >= LEAST_LEVEL);
         let level = usable().find(|level| limits(level).takes(resolution, framerate)).or_else(|| usable().next_back());
         let [profile, flags] = CONSTRAINED_BASELINE;
-        Self([profile, flags, level.map_or(LEAST_LEVEL, |level| level.0)])
+        Self([profile, flags, level.map_or(LEAST_LEVEL, |level| level.idc)])
     }
 
     /// The profile that is agreed already, at our level: only the level may differ in a later offer (RFC 6184 §8.2.2).
@@ -83,10 +60,10 @@ impl ProfileLevel {
     }
 
     /// The row of Table A-1; of levels that it does not have, the next one below.
-    fn level(self) -> Option<&'static (u8, u32, u32, u32)> {
+    fn level(self) -> Option<&'static Level> {
         let [_, _, level] = self.0;
         let level = if self.is_1b() { 9 } else { level };
-        LEVELS.iter().rev().find(|row| row.0 <= level)
+        LEVELS.iter().rev().find(|row| row.idc <= level)
     }
 
     /// As it is written.
@@ -96,12 +73,12 @@ impl ProfileLevel {
     }
 }
 
-fn limits((_, per_s, macroblocks, kbps): &(u8, u32, u32, u32)) -> DecodeLimits {
+fn limits(level: &Level) -> DecodeLimits {
     DecodeLimits {
-        max_macroblocks: *macroblocks,
-        max_macroblocks_per_s: *per_s,
+        max_macroblocks: level.macroblocks,
+        max_macroblocks_per_s: level.macroblocks_per_s,
         max_framerate: None,
-        max_bitrate: Some(Bitrate::kbps(*kbps)),
+        max_bitrate: Some(Bitrate::kbps(level.kbps)),
     }
 }
 
@@ -144,7 +121,7 @@ impl H264Parameters {
         }
         // Without a level, the RFC has QCIF inferred. Who leaves it out today is a program that decodes anything.
         let stated = profile_level.and_then(ProfileLevel::level);
-        let presumed = || LEVELS.iter().find(|row| row.0 == LEAST_LEVEL);
+        let presumed = || LEVELS.iter().find(|row| row.idc == LEAST_LEVEL);
         let mut limits = limits(stated.or_else(presumed)?);
         limits.max_macroblocks = limits.max_macroblocks.max(max_fs);
         limits.max_macroblocks_per_s = limits.max_macroblocks_per_s.max(max_mbps);

@@ -9,7 +9,7 @@ use super::agree::{our_direction, remote_rtcp, remote_rtp, rtcp_mux, unusable};
 use super::h264::{H264Parameters, ProfileLevel};
 use super::parse::{FeedbackKind, MediaLine, VideoFormat, VideoLine};
 use crate::units::{Bitrate, FrameRate, Resolution};
-use crate::video::VideoCodec;
+use crate::video::{VideoCodec, level};
 
 /// The video that a room can do.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,13 +82,9 @@ impl DecodeLimits {
     const NONE: Self =
         Self { max_macroblocks: u32::MAX, max_macroblocks_per_s: u32::MAX, max_framerate: None, max_bitrate: None };
 
-    /// A stream of such pictures may be sent. No side may exceed √(8 × the macroblocks), by H.264 §A.3.1 and RFC 7741 §6.1.
+    /// A stream of such pictures may be sent.
     pub(crate) fn takes(&self, resolution: Resolution, framerate: FrameRate) -> bool {
-        let [width, height] = [resolution.width(), resolution.height()].map(|px| px.div_ceil(16) as u64);
-        let (all, longest) = (width * height, width.max(height));
-        all <= u64::from(self.max_macroblocks)
-            && longest * longest <= 8 * u64::from(self.max_macroblocks)
-            && all * u64::from(framerate.pictures()) <= u64::from(self.max_macroblocks_per_s)
+        level::takes(self.max_macroblocks, self.max_macroblocks_per_s, resolution, framerate)
             && self.max_framerate.is_none_or(|most| framerate <= most)
     }
 }
