@@ -116,6 +116,7 @@ pub fn offer(reservation: Reservation) -> (PendingLeg, String) {
     (PendingLeg { reservation, terms }, offer)
 }
 
+pub(crate) use reception::Tally;
 pub(crate) use rtp_leg::{LegTimes, RtpLeg, Seed, Terms as LegTerms};
 pub(crate) use video::VideoLeg;
 

@@ -33,19 +33,71 @@ pub struct ReceptionReport {
     pub jitter: u32,
 }
 
-/// The counters of one source at a time.
+/// Numbers expected and received of one source at a time, and what RFC 3550 A.3 makes of them; of sound and of video.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Reception {
-    started: bool,
+pub(crate) struct Tally {
+    pub(crate) started: bool,
     base: i64,
-    highest: i64,
-    received: i64,
-    /// The number that would confirm a jump.
-    confirms: Option<u16>,
+    /// The newest number so far, extended.
+    pub(crate) highest: i64,
+    pub(crate) received: i64,
     expected_prior: i64,
     received_prior: i64,
     /// Lost by sources that came before this one.
     lost_before: u64,
+}
+
+impl Tally {
+    /// A source begins with this packet. Gives its extended number.
+    pub(crate) fn restart(&mut self, seq: u16) -> i64 {
+        self.forget_source();
+        let first = i64::from(seq);
+        (self.started, self.base, self.highest, self.received) = (true, first, first, 1);
+        first
+    }
+
+    /// The next packet starts a source of its own.
+    pub(crate) fn forget_source(&mut self) {
+        *self = Self { lost_before: self.lost(), ..Self::default() };
+    }
+
+    const fn expected(&self) -> i64 {
+        if self.started { self.highest - self.base + 1 } else { 0 }
+    }
+
+    /// Packets of all sources that never came.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost_before + u64::try_from(self.expected() - self.received).unwrap_or(0)
+    }
+
+    /// RFC 3550 §6.4.1: cycles and the highest number.
+    pub(crate) const fn extended_highest_seq(&self) -> u32 {
+        self.highest as u32
+    }
+
+    /// The report since the last call; `jitter` in RTP timestamp units.
+    pub(crate) fn report(&mut self, jitter: u32) -> ReceptionReport {
+        let expected = self.expected() - self.expected_prior;
+        let received = self.received - self.received_prior;
+        self.expected_prior = self.expected();
+        self.received_prior = self.received;
+        let lost = expected - received;
+        let fraction = if expected <= 0 || lost <= 0 { 0 } else { (lost * 256 / expected).min(255) };
+        ReceptionReport {
+            fraction_lost: fraction as u8,
+            cumulative_lost: (self.expected() - self.received).clamp(-0x80_0000, 0x7f_ffff) as i32,
+            extended_highest_seq: self.extended_highest_seq(),
+            jitter,
+        }
+    }
+}
+
+/// The counters of one source at a time.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reception {
+    tally: Tally,
+    /// The number that would confirm a jump.
+    confirms: Option<u16>,
     transit_us: Option<i64>,
     /// Times 16, as in A.8.
     jitter_us_x16: i64,
@@ -54,11 +106,11 @@ pub(crate) struct Reception {
 impl Reception {
     /// Counts one packet.
     pub(crate) fn count(&mut self, seq: u16) -> Standing {
-        if !self.started {
+        if !self.tally.started {
             return self.restart(seq);
         }
-        let step = i64::from(seq.wrapping_sub(self.highest as u16) as i16);
-        let extended = self.highest + step;
+        let step = i64::from(seq.wrapping_sub(self.tally.highest as u16) as i16);
+        let extended = self.tally.highest + step;
         if !(-MAX_MISORDER..=MAX_DROPOUT).contains(&step) {
             if self.confirms == Some(seq) {
                 return self.restart(seq);
@@ -67,9 +119,9 @@ impl Reception {
             return Standing::Stray;
         }
         self.confirms = None;
-        self.received += 1;
+        self.tally.received += 1;
         if step > 0 {
-            self.highest = extended;
+            self.tally.highest = extended;
             Standing::Newest(extended)
         } else {
             Standing::Older(extended)
@@ -78,17 +130,13 @@ impl Reception {
 
     /// The next packet starts a source of its own.
     pub(crate) fn forget_source(&mut self) {
-        self.lost_before = self.lost();
-        *self = Self { lost_before: self.lost_before, ..Self::default() };
+        self.tally.forget_source();
+        *self = Self { tally: std::mem::take(&mut self.tally), ..Self::default() };
     }
 
     fn restart(&mut self, seq: u16) -> Standing {
         self.forget_source();
-        self.started = true;
-        self.base = i64::from(seq);
-        self.highest = self.base;
-        self.received = 1;
-        Standing::Restart(self.base)
+        Standing::Restart(self.tally.restart(seq))
     }
 
     /// One packet's transit: its arrival less its RTP timestamp, both in µs of any fixed origin.
@@ -110,35 +158,20 @@ impl Reception {
         (self.jitter_us_x16 / 16).unsigned_abs()
     }
 
-    fn expected(&self) -> i64 {
-        if self.started { self.highest - self.base + 1 } else { 0 }
-    }
-
     /// Packets of all sources that never came.
     pub(crate) fn lost(&self) -> u64 {
-        self.lost_before + u64::try_from(self.expected() - self.received).unwrap_or(0)
+        self.tally.lost()
     }
 
     /// RFC 3550 §6.4.1: cycles and the highest number.
     pub(crate) fn extended_highest_seq(&self) -> u32 {
-        self.highest as u32
+        self.tally.extended_highest_seq()
     }
 
     /// The report since the last call.
     pub(crate) fn report(&mut self, rate_hz: u32) -> ReceptionReport {
-        let expected = self.expected() - self.expected_prior;
-        let received = self.received - self.received_prior;
-        self.expected_prior = self.expected();
-        self.received_prior = self.received;
-        let lost = expected - received;
-        let fraction = if expected <= 0 || lost <= 0 { 0 } else { (lost * 256 / expected).min(255) };
-        let cumulative = (self.expected() - self.received).clamp(-0x80_0000, 0x7f_ffff);
-        ReceptionReport {
-            fraction_lost: fraction as u8,
-            cumulative_lost: cumulative as i32,
-            extended_highest_seq: self.extended_highest_seq(),
-            jitter: u32::try_from(self.jitter_us() * u64::from(rate_hz) / 1_000_000).unwrap_or(u32::MAX),
-        }
+        let jitter = self.jitter_us() * u64::from(rate_hz) / 1_000_000;
+        self.tally.report(u32::try_from(jitter).unwrap_or(u32::MAX))
     }
 }
 

@@ -5,6 +5,7 @@
 use std::time::Instant;
 
 use super::window::SLOTS;
+use crate::leg::Tally;
 use crate::leg::playout::ReceptionReport;
 
 /// A larger step ahead is a restart of the sender, or a stray packet (RFC 3550 A.1 MAX_DROPOUT).
@@ -30,14 +31,7 @@ pub(super) enum Standing {
 /// The counters of one stream at a time.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Counts {
-    started: bool,
-    base: i64,
-    highest: i64,
-    received: i64,
-    expected_prior: i64,
-    received_prior: i64,
-    /// Lost by streams that came before this one.
-    lost_before: u64,
+    tally: Tally,
     /// Arrivals are measured from here.
     origin: Option<Instant>,
     /// Transit of the last frame, and its timestamp.
@@ -49,33 +43,32 @@ pub(super) struct Counts {
 impl Counts {
     /// Counts one packet.
     pub(super) fn count(&mut self, seq: u16) -> Standing {
-        if !self.started {
+        if !self.tally.started {
             return Standing::First(self.restart(seq));
         }
-        let step = i64::from(seq.wrapping_sub(self.highest as u16) as i16);
+        let step = i64::from(seq.wrapping_sub(self.tally.highest as u16) as i16);
         if !(-MAX_MISORDER..=MAX_DROPOUT).contains(&step) {
             return Standing::Stray;
         }
-        self.received += 1;
-        let extended = self.highest + step;
+        self.tally.received += 1;
+        let extended = self.tally.highest + step;
         if step <= 0 {
             return Standing::Older(extended);
         }
-        self.highest = extended;
+        self.tally.highest = extended;
         Standing::Newest(extended)
     }
 
     /// A stream begins with this packet.
     pub(super) fn restart(&mut self, seq: u16) -> i64 {
         self.forget_stream();
-        let first = i64::from(seq);
-        (self.started, self.base, self.highest, self.received) = (true, first, first, 1);
-        first
+        self.tally.restart(seq)
     }
 
     /// The next packet begins a stream of its own.
     pub(super) fn forget_stream(&mut self) {
-        *self = Self { lost_before: self.lost(), origin: self.origin, ..Self::default() };
+        self.tally.forget_source();
+        *self = Self { tally: std::mem::take(&mut self.tally), origin: self.origin, ..Self::default() };
     }
 
     /// A packet arrived. Only the first of each frame is measured: the others wait in the sender's pacer.
@@ -98,34 +91,19 @@ impl Counts {
         self.jitter_x16 / 16
     }
 
-    const fn expected(&self) -> i64 {
-        if self.started { self.highest - self.base + 1 } else { 0 }
-    }
-
     /// Packets of all streams that never came.
     pub(super) fn lost(&self) -> u64 {
-        self.lost_before + u64::try_from(self.expected() - self.received).unwrap_or(0)
+        self.tally.lost()
     }
 
     /// RFC 3550 §6.4.1: cycles and the highest number.
     pub(super) const fn extended_highest_seq(&self) -> u32 {
-        self.highest as u32
+        self.tally.extended_highest_seq()
     }
 
     /// The report since the last call.
     pub(super) fn report(&mut self) -> ReceptionReport {
-        let expected = self.expected() - self.expected_prior;
-        let received = self.received - self.received_prior;
-        self.expected_prior = self.expected();
-        self.received_prior = self.received;
-        let lost = expected - received;
-        let fraction = if expected <= 0 || lost <= 0 { 0 } else { (lost * 256 / expected).min(255) };
-        ReceptionReport {
-            fraction_lost: fraction as u8,
-            cumulative_lost: (self.expected() - self.received).clamp(-0x80_0000, 0x7f_ffff) as i32,
-            extended_highest_seq: self.extended_highest_seq(),
-            jitter: self.jitter(),
-        }
+        self.tally.report(self.jitter())
     }
 }
 
