@@ -7,6 +7,7 @@
 mod layers;
 mod live;
 mod meaning;
+mod outbound;
 mod raw;
 
 use std::collections::BTreeMap;
@@ -14,12 +15,14 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use media::{Bitrate, CodecName, Finalize, VideoCodec};
 use url::Url;
 
+use crate::dialing::{Limits as DialingLimits, Pattern, TransportChoice, Trunk};
 use crate::events::Types;
 pub use layers::{ConfigError, Flag, Source};
 pub use live::{Limits, Live};
@@ -42,6 +45,12 @@ pub struct Config {
     pub auth: AuthConfig,
     /// SIP signalling.
     pub sip: SipConfig,
+    /// Providers and PBXs that take our calls, in the order in which they are tried.
+    pub trunks: Vec<Arc<Trunk>>,
+    /// What may be called.
+    pub dialing: DialingConfig,
+    /// Where our extensions are registered.
+    pub pbx: Option<PbxConfig>,
     /// Media engine.
     pub media: MediaConfig,
     /// Recordings.
@@ -214,6 +223,79 @@ pub struct SipConfig {
     pub user_agent: String,
 }
 
+/// Who we are to a far end that asks (401, 407). The password does not show itself.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SipCredentials {
+    /// User name.
+    pub user: String,
+    /// Password.
+    pub password: String,
+    /// Given to this realm only; `None`: to any that our far end names.
+    pub realm: Option<String>,
+}
+
+impl fmt::Debug for SipCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SipCredentials").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+/// What may be called, and how often.
+#[derive(Clone, Debug)]
+pub struct DialingConfig {
+    /// Numbers that may be called.
+    pub allow: Vec<Pattern>,
+    /// Numbers that may not, whatever `allow` says.
+    pub deny: Vec<Pattern>,
+    /// `sip:` addresses may be called.
+    pub sip_uris: bool,
+    /// For calls without a trunk: from the INVITE to giving up.
+    pub ring_timeout: Duration,
+    /// How often, and how many at once.
+    pub limits: DialingLimits,
+}
+
+/// Where our extensions are registered.
+#[derive(Clone, Debug)]
+pub struct PbxConfig {
+    /// What is registered there.
+    pub mode: PbxMode,
+    /// Host name or IP address of the registrar.
+    pub host: String,
+    /// Its port; `None`: SRV, or 5060.
+    pub port: Option<u16>,
+    /// How REGISTER travels, and so calls from there.
+    pub transport: TransportChoice,
+    /// Domain of the addresses of record.
+    pub domain: String,
+    /// For 401 and 407; `{extension}` in user and password stands for the registered user, and so does an empty user.
+    pub login: Option<SipCredentials>,
+    /// Asked for; the registrar may give less.
+    pub expires: Duration,
+}
+
+impl PbxConfig {
+    /// What `user` says to a challenge.
+    pub fn credentials(&self, user: &str) -> Option<SipCredentials> {
+        let login = self.login.as_ref()?;
+        let filled = |text: &str| text.replace(EXTENSION, user);
+        let name = if login.user.is_empty() { user.to_owned() } else { filled(&login.user) };
+        Some(SipCredentials { user: name, password: filled(&login.password), realm: login.realm.clone() })
+    }
+}
+
+/// Stands for the registered user in `pbx.auth_user` and `pbx.password`.
+const EXTENSION: &str = "{extension}";
+
+/// What is registered at the PBX.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PbxMode {
+    /// One address for each room: its extension.
+    Rooms,
+    /// One account, to which the PBX routes all extensions.
+    Account(String),
+}
+
 /// Media engine.
 #[derive(Clone, Debug)]
 pub struct MediaConfig {
@@ -343,7 +425,8 @@ impl Setting {
 }
 
 /// Keys whose values are shown to nobody.
-const SECRET_KEYS: &[&str] = &["auth.tokens", "auth.users", "database.url", "webhooks.secret"];
+const SECRET_KEYS: &[&str] =
+    &["auth.tokens", "auth.users", "database.url", "pbx.password", "trunks", "webhooks.secret"];
 
 /// A configuration and the origin of each of its settings.
 #[derive(Clone, Debug)]
@@ -430,6 +513,8 @@ mod tests {
             }
             comment = line.starts_with('#');
         }
+        // Shown as an example, which a test of its own compares.
+        documented.push("trunks".to_owned());
         documented.sort();
         let keys: Vec<String> = read(&[], vec![]).unwrap().settings.into_keys().collect();
         assert_eq!(documented, keys);

@@ -8,6 +8,7 @@ pub mod auth;
 pub mod backups;
 mod command;
 pub mod config;
+pub mod dialing;
 pub mod error;
 pub mod events;
 pub mod filter;

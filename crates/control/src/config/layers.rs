@@ -17,6 +17,8 @@ use super::{RawConfig, SECRET_KEYS, Setting, Sources};
 const ENV_PREFIX: &str = "CONCLAVE__";
 /// A configuration is a few kilobytes; more is a wrong path (a recording, a device).
 const MAX_FILE_BYTES: u64 = 1 << 20;
+/// The one list of tables, `[[trunks]]`; serde checks its entries.
+const TABLES: &str = "trunks";
 
 /// Which layer gave a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,7 +131,11 @@ pub(super) fn to_raw(settings: &BTreeMap<String, Setting>) -> Result<RawConfig, 
             }
         }
     }
-    root.try_into().map_err(|e: toml::de::Error| ConfigError::File(one_line(e.message())))
+    root.try_into().map_err(|e: toml::de::Error| {
+        // Every other value was checked when it was set.
+        let place = settings.get(TABLES).map_or(Source::Default, |setting| setting.source.clone());
+        ConfigError::File(format!("{TABLES} ({place}): {}", one_line(e.message())))
+    })
 }
 
 /// The error for `key`'s present value.
@@ -210,10 +216,11 @@ fn set(settings: &mut BTreeMap<String, Setting>, key: &str, value: Value, source
         Value::String(_) => "a string",
         Value::Integer(_) => "a whole number",
         Value::Boolean(_) => "true or false",
+        _ if key == TABLES => "tables, each under its own [[trunks]]",
         _ => "a list of strings",
     };
-    let strings = |items: &Vec<Value>| items.iter().all(Value::is_str);
-    if !setting.value.same_type(&value) || value.as_array().is_some_and(|items| !strings(items)) {
+    let is_item = if key == TABLES { Value::is_table } else { Value::is_str };
+    if !setting.value.same_type(&value) || value.as_array().is_some_and(|items| !items.iter().all(is_item)) {
         let found = shown(key, &value);
         return Err(ConfigError::Value { key: key.to_owned(), source_: source, found, allowed: allowed.to_owned() });
     }

@@ -33,6 +33,7 @@ const MAX_WORKERS: i64 = 256;
 pub(super) fn mean(raw: &RawConfig, settings: &BTreeMap<String, Setting>) -> Result<Config, ConfigError> {
     let check = Check(settings);
     let RawConfig { database, server, api, auth, sip, media, recordings, events, webhooks, log, drain, .. } = raw;
+    let trunks = check.trunks(&raw.trunks)?;
 
     check.that("data_dir", !raw.data_dir.trim().is_empty(), "a directory")?;
     let data_dir = PathBuf::from(&raw.data_dir);
@@ -122,6 +123,9 @@ pub(super) fn mean(raw: &RawConfig, settings: &BTreeMap<String, Setting>) -> Res
             max_calls_in_setup: limits.max_calls_in_setup,
             user_agent: sip.user_agent.clone(),
         },
+        trunks,
+        dialing: check.dialing(&raw.dialing)?,
+        pbx: check.pbx(&raw.pbx)?,
         media: MediaConfig {
             workers: match check.number("media.workers", media.workers, 0..=MAX_WORKERS)? {
                 0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -183,24 +187,34 @@ pub(super) fn mean(raw: &RawConfig, settings: &BTreeMap<String, Setting>) -> Res
 }
 
 /// The checks, which know where each value was written.
-struct Check<'a>(&'a BTreeMap<String, Setting>);
+pub(super) struct Check<'a>(&'a BTreeMap<String, Setting>);
 
 impl Check<'_> {
-    fn fault(&self, key: &str, allowed: &str) -> ConfigError {
+    pub(super) fn fault(&self, key: &str, allowed: &str) -> ConfigError {
         layers::fault(self.0, key, allowed)
     }
 
-    fn that(&self, key: &str, holds: bool, allowed: &str) -> Result<(), ConfigError> {
+    pub(super) fn that(&self, key: &str, holds: bool, allowed: &str) -> Result<(), ConfigError> {
         if holds { Ok(()) } else { Err(self.fault(key, allowed)) }
     }
 
-    fn number<T: TryFrom<i64>>(&self, key: &str, value: i64, range: RangeInclusive<i64>) -> Result<T, ConfigError> {
+    pub(super) fn number<T: TryFrom<i64>>(
+        &self,
+        key: &str,
+        value: i64,
+        range: RangeInclusive<i64>,
+    ) -> Result<T, ConfigError> {
         let allowed = || format!("{} to {}", range.start(), range.end());
         let value = range.contains(&value).then_some(value).ok_or_else(|| self.fault(key, &allowed()))?;
         T::try_from(value).map_err(|_| self.fault(key, &allowed()))
     }
 
-    fn optional<T: std::str::FromStr>(&self, key: &str, text: &str, allowed: &str) -> Result<Option<T>, ConfigError> {
+    pub(super) fn optional<T: std::str::FromStr>(
+        &self,
+        key: &str,
+        text: &str,
+        allowed: &str,
+    ) -> Result<Option<T>, ConfigError> {
         if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(|_| self.fault(key, allowed)) }
     }
 
@@ -330,7 +344,7 @@ impl Check<'_> {
         Ok(lo..=hi)
     }
 
-    fn codecs(&self, key: &str, items: &[String]) -> Result<Vec<CodecName>, ConfigError> {
+    pub(super) fn codecs(&self, key: &str, items: &[String]) -> Result<Vec<CodecName>, ConfigError> {
         let codec = |s: &String| match s.to_ascii_lowercase().as_str() {
             "pcmu" => Some(CodecName::Pcmu),
             "pcma" => Some(CodecName::Pcma),

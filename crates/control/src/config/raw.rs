@@ -15,6 +15,9 @@ pub(crate) struct RawConfig {
     pub(crate) api: RawApi,
     pub(crate) auth: RawAuth,
     pub(crate) sip: RawSip,
+    pub(crate) trunks: Vec<RawTrunk>,
+    pub(crate) dialing: RawDialing,
+    pub(crate) pbx: RawPbx,
     pub(crate) media: RawMedia,
     pub(crate) recordings: RawRecordings,
     pub(crate) events: RawEvents,
@@ -32,6 +35,9 @@ impl Default for RawConfig {
             api: RawApi::default(),
             auth: RawAuth::default(),
             sip: RawSip::default(),
+            trunks: Vec::new(),
+            dialing: RawDialing::default(),
+            pbx: RawPbx::default(),
             media: RawMedia::default(),
             recordings: RawRecordings::default(),
             events: RawEvents::default(),
@@ -167,6 +173,117 @@ impl Default for RawSip {
             invites_per_source_per_second: 300,
             max_calls_in_setup: 500,
             user_agent: "Conclave".into(),
+        }
+    }
+}
+
+/// One of `[[trunks]]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RawTrunk {
+    pub(crate) name: String,
+    pub(crate) target: String,
+    pub(crate) transport: String,
+    pub(crate) domain: String,
+    pub(crate) user: String,
+    pub(crate) password: String,
+    pub(crate) password_file: String,
+    pub(crate) realm: String,
+    pub(crate) caller_id: String,
+    pub(crate) asserted_identity: bool,
+    pub(crate) codecs: Vec<String>,
+    pub(crate) register: bool,
+    pub(crate) expires_s: i64,
+    pub(crate) patterns: Vec<String>,
+    pub(crate) strip: i64,
+    pub(crate) prepend: String,
+    pub(crate) ring_timeout_s: i64,
+    pub(crate) max_calls: i64,
+}
+
+impl Default for RawTrunk {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            target: String::new(),
+            transport: "auto".into(),
+            domain: String::new(),
+            user: String::new(),
+            password: String::new(),
+            password_file: String::new(),
+            realm: String::new(),
+            caller_id: String::new(),
+            asserted_identity: false,
+            codecs: Vec::new(),
+            register: false,
+            expires_s: 600,
+            patterns: Vec::new(),
+            strip: 0,
+            prepend: String::new(),
+            ring_timeout_s: 60,
+            max_calls: 30,
+        }
+    }
+}
+
+/// `[dialing]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RawDialing {
+    pub(crate) allow: Vec<String>,
+    pub(crate) deny: Vec<String>,
+    pub(crate) sip_uris: bool,
+    pub(crate) ring_timeout_s: i64,
+    pub(crate) calls_per_minute_room: i64,
+    pub(crate) calls_per_minute_token: i64,
+    pub(crate) concurrent_room: i64,
+    pub(crate) concurrent_token: i64,
+}
+
+impl Default for RawDialing {
+    fn default() -> Self {
+        Self {
+            allow: ["XXX", "XXXX", "XXXXX", "XXXXXX"].map(Into::into).into(),
+            deny: ["110", "112", "911", "999"].map(Into::into).into(),
+            sip_uris: false,
+            ring_timeout_s: 60,
+            calls_per_minute_room: 30,
+            calls_per_minute_token: 60,
+            concurrent_room: 20,
+            concurrent_token: 50,
+        }
+    }
+}
+
+/// `[pbx]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RawPbx {
+    pub(crate) mode: String,
+    pub(crate) registrar: String,
+    pub(crate) transport: String,
+    pub(crate) domain: String,
+    pub(crate) user: String,
+    pub(crate) auth_user: String,
+    pub(crate) password: String,
+    pub(crate) password_file: String,
+    pub(crate) realm: String,
+    pub(crate) expires_s: i64,
+}
+
+impl Default for RawPbx {
+    fn default() -> Self {
+        Self {
+            mode: "off".into(),
+            registrar: String::new(),
+            transport: "udp".into(),
+            domain: String::new(),
+            user: String::new(),
+            auth_user: String::new(),
+            password: String::new(),
+            password_file: String::new(),
+            realm: String::new(),
+            expires_s: 600,
         }
     }
 }
