@@ -4,7 +4,7 @@
 //!
 //! Pure (no clock, no socket): [`tone`], [`signal`], [`picture`], [`scene`], [`video_codec`], [`g711`], [`netem`],
 //! [`clock`], [`sdp`], [`sip_message`], [`wav`], [`dtmf`]. With sockets and threads: [`rtp_peer`], [`video_peer`],
-//! [`sip_ua`], [`ports`]. With child processes: [`server`], [`api`], [`postgres`], [`sipp`], [`baresip`], [`ffmpeg`].
+//! [`sip_ua`], [`sip_uas`], [`ports`]. With child processes: [`server`], [`api`], [`postgres`], [`sipp`], [`baresip`], [`ffmpeg`].
 
 pub mod api;
 pub mod baresip;
@@ -24,6 +24,7 @@ pub mod server;
 pub mod signal;
 pub mod sip_message;
 pub mod sip_ua;
+pub mod sip_uas;
 pub mod sipp;
 pub mod tone;
 pub mod video_codec;

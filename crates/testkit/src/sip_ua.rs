@@ -4,7 +4,7 @@
 
 mod call;
 mod dialog;
-mod strict;
+pub(crate) mod strict;
 mod transaction;
 mod transport;
 

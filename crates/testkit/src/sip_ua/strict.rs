@@ -69,7 +69,7 @@ fn contact(what: &str, response: &Message, server: SocketAddr, transport: Transp
 }
 
 /// Findings in a request of the server.
-pub(super) fn request(request: &Message) -> Vec<String> {
+pub(crate) fn request(request: &Message) -> Vec<String> {
     let StartLine::Request { method, .. } = &request.start else { return Vec::new() };
     let mut wrong = Vec::new();
     for name in ["Via", "From", "To", "Call-ID", "CSeq", "Max-Forwards"] {
