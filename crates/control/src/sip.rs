@@ -1,10 +1,11 @@
-//! SIP signalling: calls in, on UDP and TCP. The only place that names `rsipstack`; runs on the tokio runtime; what an SDP
+//! SIP signalling: calls in and out, on UDP and TCP. The only place that names `rsipstack`; runs on the tokio runtime; what an SDP
 //! body means is media's.
 //!
 //! ```text
 //! flow, tcp ──> wire ──> ingress ──┬─> an answer that nothing is remembered of
 //!  sockets      bytes    dispatch  ├─> dialogs ──> call      requests within a dialog
 //!                                  └─> screen, admission ──> call ──> reception ──> rooms, media
+//! outgoing ──> names, client, digest ──> call                      a route of the dial plan, dialled
 //! ```
 //!
 //! Of the stack we use messages and transactions. Its sockets and dialogs are not used: the one queues without bound and
@@ -30,14 +31,19 @@ use crate::rooms::Rooms;
 mod address;
 mod admission;
 mod call;
+mod client;
 mod dialog;
 mod dialogs;
+mod digest;
 mod flow;
 mod identity;
 mod info;
 mod ingress;
 mod metrics;
+mod names;
 mod outbound;
+#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "rooms do not call yet"))]
+mod outgoing;
 mod reception;
 mod rejection;
 mod screen;
@@ -63,6 +69,8 @@ const MAX_DATAGRAM_BYTES: usize = 65_536;
 /// Datagrams between the socket and the dispatch; those beyond are dropped and counted.
 const UDP_QUEUE: usize = 512;
 const _: () = assert!(UDP_QUEUE * MAX_DATAGRAM_BYTES <= 32 << 20);
+/// Longer than any ring timeout that can be set.
+const RINGING_AT_MOST: Duration = Duration::from_secs(900);
 /// How long calls may take to say BYE when the server stops.
 const LEAVE_TIME: Duration = Duration::from_secs(4);
 
@@ -180,6 +188,8 @@ impl Front {
             })?),
             None => None,
         };
+        // The ACK of a 2xx is the call's, not the transaction's (RFC 3261 §13.2.2.4), and so is giving up: timer C is a proxy's.
+        let timers = EndpointOption { auto_ack_2xx: false, timerc: RINGING_AT_MOST, ..timers };
         let endpoint = EndpointBuilder::new().with_user_agent(&settings.user_agent).with_option(timers).build().inner;
         let (stack, calls) = Stack::new(settings, live, Arc::clone(&endpoint), metrics, udp.clone(), accepting);
         let tcp_bound = tcp.as_ref().and_then(|l| l.local_addr().ok());

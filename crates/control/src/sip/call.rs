@@ -1,5 +1,7 @@
-//! One call as a UAS sees it: its INVITE, its dialog, what the far end asks within it, and how it ends. Lives in the
+//! One call, whichever side began it: its INVITE, its dialog, what either side asks within it, and how it ends. Lives in the
 //! call's own task. Knows the protocol, not the rooms: reception decides, and SDP is opaque text.
+
+mod proposal;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,13 +9,13 @@ use std::time::Instant;
 use media::Digit;
 use rsipstack::sip::Method;
 use rsipstack::sip::prelude::HeadersExt;
-use rsipstack::transaction::random_text;
 use rsipstack::transaction::transaction::Transaction;
 use tokio::sync::mpsc;
 use tracing::info;
 
 use super::address::Reachable;
 use super::admission::SetupPlace;
+use super::client::{self, Login};
 use super::dialog::Dialog;
 use super::dialogs::Listed;
 use super::flow::Flow;
@@ -23,6 +25,8 @@ use super::rejection::{Added, Rejection, bye_reason};
 use super::screen::{self, Wanted};
 use super::transaction::{self, Inbound, Invite};
 use super::{outbound, wire};
+use crate::config::SipCredentials;
+use proposal::{Acknowledgement, Proposal};
 
 /// What happened in a call, for reception to act on.
 #[derive(Debug)]
@@ -39,8 +43,11 @@ pub(super) enum Happening {
     Offer(Offered),
     /// The far end wants an offer from us: give it with `Call::offer`.
     OfferWanted(Invite),
-    /// The answer to our offer, from an ACK; `None` when the ACK had none.
+    /// The answer to our offer, from an ACK or the 2xx to `Call::propose`; `None` when it had none.
     Answer(Option<String>),
+    /// The far end did not take the offer of `Call::propose`; the session is as it was. `None`: it gave no answer at all, and
+    /// the call should end, as it should with 408 and 481 (RFC 3261 §12.2.1.2).
+    Declined(Option<u16>),
     /// A key by INFO.
     Key(Digit),
     /// The far end wants a keyframe, by INFO.
@@ -64,16 +71,58 @@ impl std::fmt::Debug for Offered {
     }
 }
 
+/// Who sent the first INVITE.
+#[derive(Debug)]
+enum Origin {
+    /// The far end: this is what we answer.
+    Theirs(Invite),
+    /// We, and it was answered; with this number.
+    Ours(u32),
+}
+
+impl Origin {
+    fn cseq(&self) -> Option<u32> {
+        match self {
+            Self::Theirs(invite) => Some(invite.cseq()),
+            Self::Ours(_) => None,
+        }
+    }
+
+    fn is_answered(&self) -> bool {
+        match self {
+            Self::Theirs(invite) => invite.is_answered(),
+            Self::Ours(_) => true,
+        }
+    }
+}
+
+/// What a call of ours brings along when it is answered.
+pub(super) struct Answered {
+    pub(super) stack: Arc<Stack>,
+    /// The callee.
+    pub(super) wanted: Wanted,
+    pub(super) dialog: Dialog,
+    pub(super) flow: Flow,
+    pub(super) reachable: Reachable,
+    pub(super) listed: Listed,
+    pub(super) inbox: mpsc::Receiver<Inbound>,
+    /// Of the INVITE that was answered.
+    pub(super) cseq: u32,
+    /// For challenges within the dialog.
+    pub(super) who: Option<SipCredentials>,
+}
+
 /// A call, from its INVITE to its end. Dropped, it leaves the table of dialogs and an open INVITE is answered with 500.
 #[derive(Debug)]
 pub(super) struct Call {
     stack: Arc<Stack>,
+    /// What the caller asked for; of a call of ours, who was called.
     pub(super) wanted: Wanted,
-    /// Our address towards the caller.
+    /// Our address towards the far end.
     pub(super) reachable: Reachable,
     dialog: Dialog,
     flow: Flow,
-    invite: Invite,
+    origin: Origin,
     listed: Listed,
     inbox: mpsc::Receiver<Inbound>,
     /// Held until the call is answered or refused.
@@ -85,6 +134,11 @@ pub(super) struct Call {
     over: bool,
     /// CSeq of the INVITE whose 200 carried our offer, until its ACK.
     our_offer: Option<u32>,
+    /// The re-INVITE of ours that is under way.
+    proposal: Option<Proposal>,
+    /// The ACK of the last 2xx to an INVITE of ours, as that may come again.
+    ack: Option<Acknowledgement>,
+    who: Option<SipCredentials>,
 }
 
 impl Call {
@@ -106,7 +160,7 @@ impl Call {
             reachable,
             dialog,
             flow,
-            invite,
+            origin: Origin::Theirs(invite),
             listed,
             inbox,
             setup: Some(setup),
@@ -114,6 +168,32 @@ impl Call {
             confirmed: false,
             over: false,
             our_offer: None,
+            proposal: None,
+            ack: None,
+            who: None,
+        }
+    }
+
+    /// A call of ours that was answered; its 2xx wants `acknowledge`.
+    pub(super) fn answered(answered: Answered) -> Self {
+        let Answered { stack, wanted, dialog, flow, reachable, listed, inbox, cseq, who } = answered;
+        Self {
+            stack,
+            wanted,
+            reachable,
+            dialog,
+            flow,
+            origin: Origin::Ours(cseq),
+            listed,
+            inbox,
+            setup: None,
+            began: Instant::now(),
+            confirmed: true,
+            over: false,
+            our_offer: None,
+            proposal: None,
+            ack: None,
+            who,
         }
     }
 
@@ -130,7 +210,9 @@ impl Call {
             code = rejection.code, why = %rejection.text, "call refused"
         );
         self.stack.metrics.refused(rejection.label);
-        self.invite.reject(rejection, &self.reachable.host());
+        if let Origin::Theirs(invite) = &mut self.origin {
+            invite.reject(rejection, &self.reachable.host());
+        }
         self.over = true;
     }
 
@@ -138,9 +220,10 @@ impl Call {
     pub(super) fn accept(&mut self, sdp: String, is_offer: bool) {
         let mut headers = self.dialog.answer_headers(true);
         headers.push(("Accept", super::rejection::ACCEPT.to_owned()));
-        self.invite.answer(200, headers, Some(sdp));
+        let Origin::Theirs(invite) = &mut self.origin else { return };
+        invite.answer(200, headers, Some(sdp));
         if is_offer {
-            self.our_offer = Some(self.invite.cseq());
+            self.our_offer = Some(invite.cseq());
         }
         self.setup = None;
         self.stack.metrics.answered(self.began.elapsed());
@@ -184,7 +267,7 @@ impl Call {
     pub(super) async fn handle(&mut self, inbound: Inbound) -> Happening {
         match inbound {
             Inbound::Ack { cseq, body } => {
-                if cseq == self.invite.cseq() {
+                if Some(cseq) == self.origin.cseq() {
                     self.confirmed = true;
                 }
                 if self.our_offer == Some(cseq) {
@@ -194,7 +277,7 @@ impl Call {
                 }
                 Happening::Nothing
             }
-            Inbound::Cancel { cseq } if cseq == self.invite.cseq() && !self.invite.is_answered() => {
+            Inbound::Cancel { cseq } if Some(cseq) == self.origin.cseq() && !self.origin.is_answered() => {
                 Happening::Cancelled
             }
             // Too late: the answer is out (RFC 3261 §9.2).
@@ -205,6 +288,12 @@ impl Call {
                 Happening::NoAck
             }
             Inbound::Request(tx, flow) => self.request(tx, *flow).await,
+            Inbound::Success(response, flow) => {
+                self.succeeded_again(&response, &flow).await;
+                Happening::Nothing
+            }
+            Inbound::Concluded(cseq, response) => self.concluded(cseq, response).await,
+            Inbound::Retry => self.retry(),
         }
     }
 
@@ -252,7 +341,8 @@ impl Call {
         };
         let is_invite = tx.original.method == Method::Invite;
         // Our offer is out and its answer is not here (RFC 3261 §14.2, RFC 3311 §5.2).
-        if self.our_offer.is_some() && (is_invite || sdp.is_some()) {
+        let ours_is_out = self.our_offer.is_some() || self.proposal.as_ref().is_some_and(Proposal::is_out);
+        if ours_is_out && (is_invite || sdp.is_some()) {
             return self.deny(tx, Rejection::glare()).await;
         }
         if let Err(text) = self.dialog.refresh(&tx.original) {
@@ -306,13 +396,7 @@ impl Call {
         if self.over {
             return;
         }
-        let branch = format!("z9hG4bK{}", random_text(24));
-        let hop = self.dialog.hop();
-        let Some((flow, to)) = outbound::route(&self.stack, &self.flow, &hop).await else { return };
-        let from = self.stack.reachable(&flow);
-        let bye = self.dialog.request(Method::Bye, &from, &branch, vec![bye_reason(cause, text)]);
-        let endpoint = Arc::clone(&self.stack.endpoint);
-        let mut sent = tokio::spawn(async move { transaction::request(endpoint, bye, &flow, to).await });
+        let mut sent = tokio::spawn(self.ask(Method::Bye, vec![bye_reason(cause, text)], Vec::new()));
         loop {
             tokio::select! {
                 _ = &mut sent => return,
@@ -340,20 +424,25 @@ impl Call {
         }
     }
 
+    /// A request within the dialog, to be driven by whoever awaits it. Its number is taken now; a challenge takes another one.
+    fn ask(&self, method: Method, headers: Vec<Added>, body: Vec<u8>) -> impl Future<Output = ()> + Send + use<> {
+        let stack = Arc::clone(&self.stack);
+        let (flow, dialog) = (self.flow.clone(), self.dialog.clone());
+        let login = Login { who: self.who.clone(), numbers: dialog.numbers() };
+        let seq = dialog.numbers().next();
+        async move {
+            let Some(hop) = outbound::route(&stack, &flow, &dialog.hop()).await else { return };
+            let from = stack.reachable(&hop.0);
+            let mut request = dialog.numbered(method, seq, &from, &client::branch(), headers);
+            request.body = body;
+            client::ask(&stack.endpoint, request, &hop, &login).await;
+        }
+    }
+
     /// Asks the far end for a keyframe (RFC 5168). Nobody waits for its answer: RTCP asks too.
     pub(super) fn refresh_picture(&mut self) {
-        let stack = Arc::clone(&self.stack);
-        let (flow, hop) = (self.flow.clone(), self.dialog.hop());
-        let from = stack.reachable(&flow);
-        let branch = format!("z9hG4bK{}", random_text(24));
         let kind = ("Content-Type", info::MEDIA_CONTROL.to_owned());
-        let mut wish = self.dialog.request(Method::Info, &from, &branch, vec![kind]);
-        wish.body = info::PICTURE_FAST_UPDATE.as_bytes().to_vec();
-        tokio::spawn(async move {
-            if let Some((flow, to)) = outbound::route(&stack, &flow, &hop).await {
-                transaction::request(Arc::clone(&stack.endpoint), wish, &flow, to).await;
-            }
-        });
+        tokio::spawn(self.ask(Method::Info, vec![kind], info::PICTURE_FAST_UPDATE.as_bytes().to_vec()));
     }
 
     /// The far end hung up.
@@ -376,20 +465,10 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         // A panic in the call's task: the far end is told in the background.
-        if !std::thread::panicking() || self.over || !self.invite.is_answered() {
+        if !std::thread::panicking() || self.over || !self.origin.is_answered() {
             return;
         }
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let stack = Arc::clone(&self.stack);
-        let (flow, hop) = (self.flow.clone(), self.dialog.hop());
-        let from = stack.reachable(&flow);
-        let branch = format!("z9hG4bK{}", random_text(24));
-        let reason: Vec<Added> = vec![bye_reason(500, "internal error")];
-        let bye = self.dialog.request(Method::Bye, &from, &branch, reason);
-        runtime.spawn(async move {
-            if let Some((flow, to)) = outbound::route(&stack, &flow, &hop).await {
-                transaction::request(Arc::clone(&stack.endpoint), bye, &flow, to).await;
-            }
-        });
+        runtime.spawn(self.ask(Method::Bye, vec![bye_reason(500, "internal error")], Vec::new()));
     }
 }

@@ -203,6 +203,14 @@ impl Flow {
         }
     }
 
+    /// Waits until nothing can be sent on it any more; for ever on UDP.
+    pub(super) async fn closed(&self) {
+        match &self.raw {
+            Raw::Udp(_) => std::future::pending().await,
+            Raw::Tcp(end) => end.closed.cancelled().await,
+        }
+    }
+
     /// A dialog beside the reader holds this TCP connection.
     pub(super) fn is_shared(&self) -> bool {
         match &self.raw {

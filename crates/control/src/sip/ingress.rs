@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rsipstack::sip::prelude::HeadersExt;
-use rsipstack::sip::{Method, Request, SipMessage};
+use rsipstack::sip::{Method, Request, Response, SipMessage, StatusCodeKind};
 use rsipstack::transaction::endpoint::EndpointInnerRef;
 use rsipstack::transaction::key::{TransactionKey, TransactionRole};
 use rsipstack::transaction::random_text;
@@ -25,8 +25,10 @@ use super::dialogs::Dialogs;
 use super::flow::{Flow, UdpSide};
 use super::info::INFO_TYPES;
 use super::metrics::SipMetrics;
+use super::names::Names;
 use super::rejection::{ACCEPT, ALLOW, Added, Rejection};
 use super::screen;
+use super::tcp::Links;
 use super::transaction::{Inbound, Invite};
 use super::wire::{self, Echo};
 use crate::config::{Live, SipConfig};
@@ -51,6 +53,10 @@ pub(super) struct Stack {
     /// Sockets and connections end.
     pub(super) closing: CancellationToken,
     pub(super) udp: Option<UdpSide>,
+    /// Where names of trunks lead.
+    pub(super) names: Names,
+    /// TCP connections of our own to trunks, which calls and registrations share.
+    pub(super) links: Links,
     /// New calls may come (not draining).
     accepting: Box<dyn Fn() -> bool + Send + Sync>,
     /// Admitted calls, to reception.
@@ -94,6 +100,8 @@ impl Stack {
             admission: Admission::new(live, own_addresses()),
             closing: CancellationToken::new(),
             udp,
+            names: Names::of_the_system(),
+            links: Links::default(),
             accepting,
             calls,
             seed: RandomState::new(),
@@ -106,18 +114,29 @@ impl Stack {
         // An accepted connection has the listening port, one of our own an ephemeral one that nobody can call.
         let port = match flow.transport {
             Transport::Udp => flow.local.port(),
-            Transport::Tcp => self.udp.as_ref().map_or(self.settings.listen.port(), |udp| udp.bound.port()),
+            Transport::Tcp => self.port(),
         };
         let port = if port == 0 { flow.local.port() } else { port };
         let bound = SocketAddr::new(flow.local.ip(), port);
         Reachable::toward(flow.peer, bound, self.settings.advertise, flow.transport)
     }
 
+    /// Our SIP port, the same on both transports; 0 when the system chose one for TCP alone.
+    fn port(&self) -> u16 {
+        self.udp.as_ref().map_or(self.settings.listen.port(), |udp| udp.bound.port())
+    }
+
+    /// Our address as `peer` can reach it, before there is a flow.
+    pub(super) fn reachable_from(&self, peer: SocketAddr, transport: Transport) -> Reachable {
+        let ip = self.udp.as_ref().map_or(self.settings.listen.ip(), |udp| udp.bound.ip());
+        Reachable::toward(peer, SocketAddr::new(ip, self.port()), self.settings.advertise, transport)
+    }
+
     /// One whole message from `flow`'s peer.
     pub(super) async fn receive(self: &Arc<Self>, bytes: &[u8], flow: &Flow) {
         match wire::read(bytes, flow.peer) {
             Ok(SipMessage::Request(request)) => self.request(request, flow).await,
-            Ok(response @ SipMessage::Response(_)) => self.pass(response, flow).await,
+            Ok(SipMessage::Response(response)) => self.response(response, flow).await,
             Err(malformed) => {
                 debug!(source = %flow.peer, why = %malformed.rejection.text, "SIP message cannot be used");
                 match malformed.echo {
@@ -164,11 +183,32 @@ impl Stack {
         }
     }
 
+    /// To its transaction; a 2xx to an INVITE that has none any more to the call (RFC 3261 §13.2.2.4).
+    async fn response(&self, response: Response, flow: &Flow) {
+        let is_success = response.status_code.kind() == StatusCodeKind::Successful
+            && response.cseq_header().is_ok_and(|c| c.method().is_ok_and(|m| m == Method::Invite));
+        if is_success {
+            let key = TransactionKey::from_response(&response, TransactionRole::Client);
+            let known = key.is_ok_and(|key| self.endpoint.transactions.contains_key(&key));
+            let tag = response.from_header().ok().and_then(|f| f.tag().ok().flatten());
+            let call_id = response.call_id_header().map(|c| c.value().to_owned()).unwrap_or_default();
+            let inbox = tag.and_then(|tag| self.dialogs.inviter(tag.value(), &call_id));
+            if let Some(inbox) = inbox.filter(|_| !known) {
+                // Full, it is lost: it comes again until it has its ACK.
+                if inbox.try_send(Inbound::Success(Box::new(response), Box::new(flow.clone()))).is_err() {
+                    self.metrics.dropped("dialog_busy");
+                }
+                return;
+            }
+        }
+        self.pass(response.into(), flow).await;
+    }
+
     fn is_finished(&self, key: &TransactionKey) -> bool {
         self.endpoint.finished_transactions.contains_key(key)
     }
 
-    fn is_overloaded(&self) -> bool {
+    pub(super) fn is_overloaded(&self) -> bool {
         self.endpoint.transactions.len() >= MAX_TRANSACTIONS
             || self.endpoint.finished_transactions.len() >= MAX_FINISHED
     }
@@ -239,7 +279,7 @@ impl Stack {
         let permit = self.admission.setup_place().ok_or_else(Rejection::setup_limit)?;
         let place = self.calls.try_reserve().map_err(|_| Rejection::setup_limit())?;
         let reachable = self.reachable(flow);
-        let tag = random_text(TAG_CHARS);
+        let tag = tag();
         let dialog = Dialog::new(request, &tag, reachable.contact(&wanted.extension)).map_err(Rejection::malformed)?;
         let from_tag = request.from_header().ok().and_then(|f| f.tag().ok().flatten());
         let cseq = request.cseq_header().and_then(|c| c.seq()).unwrap_or_default();
@@ -282,6 +322,11 @@ pub(super) fn capabilities() -> Vec<Added> {
         ("Accept-Encoding", "identity".to_owned()),
         ("Supported", String::new()),
     ]
+}
+
+/// A tag of ours.
+pub(super) fn tag() -> String {
+    random_text(TAG_CHARS)
 }
 
 fn method_label(method: Method) -> &'static str {

@@ -29,6 +29,7 @@ pub struct SipMetrics {
     refused: Family<ReasonLabel, Counter>,
     dropped: Family<ReasonLabel, Counter>,
     ended: Family<ReasonLabel, Counter>,
+    placed: Family<ReasonLabel, Counter>,
     answered: Counter,
     panics: Counter,
     pub(super) dialogs: Gauge,
@@ -43,6 +44,7 @@ impl Default for SipMetrics {
             refused: Family::default(),
             dropped: Family::default(),
             ended: Family::default(),
+            placed: Family::default(),
             answered: Counter::default(),
             panics: Counter::default(),
             dialogs: Gauge::default(),
@@ -60,6 +62,7 @@ impl SipMetrics {
         registry.register("sip_dropped", "SIP messages dropped unanswered, by reason", self.dropped.clone());
         registry.register("sip_calls_ended", "Answered calls that ended, by reason", self.ended.clone());
         registry.register("sip_calls_answered", "Calls answered with 200", self.answered.clone());
+        registry.register("sip_calls_placed", "Calls that we made, by what became of them", self.placed.clone());
         registry.register("sip_panics", "Panics caught in call or receive tasks", self.panics.clone());
         registry.register("sip_dialogs", "Dialogs, in setup or established", self.dialogs.clone());
         registry.register("sip_tcp_connections", "Open SIP TCP connections", self.tcp_connections.clone());
@@ -87,6 +90,11 @@ impl SipMetrics {
         self.setup.observe(setup.as_secs_f64());
     }
 
+    /// `outcome` is `answered`, or why not.
+    pub(super) fn placed(&self, outcome: &'static str) {
+        self.placed.get_or_create(&ReasonLabel { reason: outcome }).inc();
+    }
+
     pub(super) fn panicked(&self) {
         self.panics.inc();
     }
@@ -99,6 +107,11 @@ impl SipMetrics {
     #[cfg(test)]
     pub(super) fn refused_count(&self, reason: &'static str) -> u64 {
         self.refused.get_or_create(&ReasonLabel { reason }).get()
+    }
+
+    #[cfg(test)]
+    pub(super) fn placed_count(&self, outcome: &'static str) -> u64 {
+        self.placed.get_or_create(&ReasonLabel { reason: outcome }).get()
     }
 
     #[cfg(test)]

@@ -183,7 +183,11 @@ impl Visit {
                 // No session yet to change.
                 Happening::Offer(offered) => call.answer(offered, Err(Rejection::glare())).await,
                 Happening::OfferWanted(invite) => call.offer(invite, Err(Rejection::glare())),
-                Happening::Nothing | Happening::Cancelled | Happening::Key(_) | Happening::Refresh => {}
+                Happening::Nothing
+                | Happening::Cancelled
+                | Happening::Declined(_)
+                | Happening::Key(_)
+                | Happening::Refresh => {}
             }
         };
         let joined = match answered {
@@ -229,6 +233,9 @@ impl Visit {
                 Happening::Nothing | Happening::Cancelled => {}
                 Happening::HungUp => break End::TheyHungUp,
                 Happening::NoAck => break End::failed(408, "no ACK came", "no_ack"),
+                Happening::Declined(None | Some(408 | 481)) => break End::failed(408, "no dialog there", "no_dialog"),
+                // The session goes on as it was.
+                Happening::Declined(Some(code)) => warn!(call_id = ?call.call_id(), code, "our offer was declined"),
                 Happening::Key(digit) => self.rooms.digit(id, digit),
                 Happening::Offer(offered) => {
                     let answer = self.renegotiate(id, &offered.sdp).await;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use rsipstack::sip::prelude::{HasHeaders, HeadersExt};
-use rsipstack::sip::{Header, Request, Scheme};
+use rsipstack::sip::{Header, Request, Response, Scheme};
 
 use super::identity::{Identity, clean, percent_decode};
 use super::rejection::Rejection;
@@ -64,24 +64,41 @@ pub(super) fn requirements(request: &Request) -> Result<(), Rejection> {
 }
 
 /// The SDP body, `None` when there is no body.
-pub(super) fn sdp(request: &Request) -> Result<Option<String>, Rejection> {
-    let encoded = request.header_value("Content-Encoding").is_some_and(|e| !e.eq_ignore_ascii_case("identity"));
-    if request.body.iter().all(u8::is_ascii_whitespace) {
+pub(super) fn sdp(message: &(impl HeadersExt + Bodied)) -> Result<Option<String>, Rejection> {
+    let encoded = message.header_value("Content-Encoding").is_some_and(|e| !e.eq_ignore_ascii_case("identity"));
+    if message.body().iter().all(u8::is_ascii_whitespace) {
         return Ok(None);
     }
     if encoded {
         return Err(Rejection::content_encoding());
     }
-    if !content_type(request).is_some_and(|t| t.eq_ignore_ascii_case("application/sdp")) {
+    if !content_type(message).is_some_and(|t| t.eq_ignore_ascii_case("application/sdp")) {
         return Err(Rejection::content_type());
     }
-    Ok(Some(String::from_utf8_lossy(&request.body).into_owned()))
+    Ok(Some(String::from_utf8_lossy(message.body()).into_owned()))
 }
 
 /// Content-Type without its parameters.
-pub(super) fn content_type(request: &Request) -> Option<String> {
-    let value = request.header_value("Content-Type")?;
+pub(super) fn content_type(message: &impl HeadersExt) -> Option<String> {
+    let value = message.header_value("Content-Type")?;
     Some(value.split(';').next().unwrap_or_default().trim().to_owned())
+}
+
+/// Requests and responses, which both may carry SDP.
+pub(super) trait Bodied {
+    fn body(&self) -> &[u8];
+}
+
+impl Bodied for Request {
+    fn body(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+impl Bodied for Response {
+    fn body(&self) -> &[u8] {
+        &self.body
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! SIP over TCP (RFC 3261 §18): accepted and opened connections, one reader and one writer task each. Bounded in number,
 //! in bytes and in time, so that slow or silent peers cost little and soon nothing.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,6 +77,22 @@ pub(super) async fn connect(stack: &Arc<Stack>, peer: SocketAddr) -> std::io::Re
     let place = stack.admission.tcp_place(peer.ip()).ok_or_else(|| std::io::Error::other("too many connections"))?;
     let stream = timeout(CONNECT_TIME, TcpStream::connect(peer)).await??;
     run(stack, stream, canonical(peer), place).await
+}
+
+/// Connections of our own to peers that many requests go to; at most one for each.
+#[derive(Debug, Default)]
+pub(super) struct Links(tokio::sync::Mutex<HashMap<SocketAddr, Flow>>);
+
+/// The connection to `peer`, opened if there is none. Others who want one meanwhile wait, as they would for their own.
+pub(super) async fn link(stack: &Arc<Stack>, peer: SocketAddr) -> std::io::Result<Flow> {
+    let mut links = stack.links.0.lock().await;
+    links.retain(|_, flow| flow.is_open());
+    if let Some(flow) = links.get(&peer) {
+        return Ok(flow.clone());
+    }
+    let flow = connect(stack, peer).await?;
+    links.insert(peer, flow.clone());
+    Ok(flow)
 }
 
 /// Starts the two tasks of a connection.

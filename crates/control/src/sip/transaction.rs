@@ -1,12 +1,10 @@
-//! The stack's transactions as calls use them: an INVITE that a task of its own pumps (retransmissions, ACK, CANCEL), an
-//! answer to any other request, and a request of our own. Knows no room.
+//! The stack's server transactions as calls use them: an INVITE that a task of its own pumps (retransmissions, ACK, CANCEL),
+//! and an answer to any other request. Knows no room.
 
 use rsipstack::sip::prelude::{HasHeaders, HeadersExt};
 use rsipstack::sip::{Header, Method, Request, Response, SipMessage, StatusCode, StatusCodeKind};
 use rsipstack::transaction::endpoint::EndpointInnerRef;
-use rsipstack::transaction::key::{TransactionKey, TransactionRole};
 use rsipstack::transaction::transaction::{Transaction, TransactionEvent, TransactionEventSender};
-use rsipstack::transport::SipAddr;
 use tokio::sync::mpsc;
 
 use super::flow::Flow;
@@ -22,6 +20,12 @@ pub(super) enum Inbound {
     Cancel { cseq: u32 },
     /// No ACK came for the 2xx of an INVITE within 64·T1 (RFC 3261 §13.3.1.4).
     Unacknowledged,
+    /// A 2xx to an INVITE of ours, once more or from a fork: its transaction is over (§13.2.2.4).
+    Success(Box<Response>, Box<Flow>),
+    /// What became of a re-INVITE of ours with this number: its final response, or `None` when none came.
+    Concluded(u32, Option<Box<Response>>),
+    /// After a glare: the re-INVITE may go out again (§14.1).
+    Retry,
 }
 
 impl std::fmt::Debug for Inbound {
@@ -32,6 +36,9 @@ impl std::fmt::Debug for Inbound {
             Self::Ack { .. } => "Ack",
             Self::Cancel { .. } => "Cancel",
             Self::Unacknowledged => "Unacknowledged",
+            Self::Success(..) => "Success",
+            Self::Concluded(..) => "Concluded",
+            Self::Retry => "Retry",
         })
     }
 }
@@ -155,22 +162,4 @@ fn response(
         list.push(Header::ContentType("application/sdp".into()));
     }
     response
-}
-
-/// Sends a request that is no INVITE and waits for its final answer; `None` when none came within 64·T1.
-pub(super) async fn request(endpoint: EndpointInnerRef, mut request: Request, flow: &Flow, to: SipAddr) -> Option<u16> {
-    request.headers.push(Header::UserAgent(endpoint.user_agent.clone().into()));
-    let key = TransactionKey::from_request(&request, TransactionRole::Client).ok()?;
-    let mut tx = Transaction::new_client(key, request, endpoint, Some(flow.connection.clone()));
-    tx.destination = Some(to);
-    tx.send().await.ok()?;
-    while let Some(message) = tx.receive().await {
-        if let SipMessage::Response(response) = message {
-            // A timeout arrives as a 408 made here, which has no body to tell it by: it ends the dialog all the same.
-            if response.status_code.kind() != StatusCodeKind::Provisional {
-                return Some(response.status_code.code());
-            }
-        }
-    }
-    None
 }

@@ -8,7 +8,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 
 use rsipstack::sip::prelude::{HasHeaders, HeadersExt, ToTypedHeader};
-use rsipstack::sip::{Header, Request, SipMessage, StatusCode, Version};
+use rsipstack::sip::{Header, Request, Response, SipMessage, StatusCode, Version};
 use rsipstack::transaction::key::{TransactionKey, TransactionRole};
 
 use super::rejection::{Added, Rejection};
@@ -121,15 +121,23 @@ pub(super) fn read(bytes: &[u8], peer: SocketAddr) -> Result<SipMessage, Box<Mal
         // Without its body: the length is ours to judge.
         SipMessage::try_from(format!("{head}\r\n\r\n").as_bytes()).map_err(|_| "the message cannot be parsed")
     };
+    let ugly = head.bytes().any(|b| b < b' ' && !matches!(b, b'\t' | b'\r' | b'\n')) || stray_cr(&head);
     if head.starts_with("SIP/") {
-        let message = parse().map_err(Malformed::hopeless)?;
-        return Ok(message);
+        if bytes.len() > MAX_MESSAGE_BYTES || ugly {
+            return Err(Malformed::hopeless("the response is too large, or has control characters"));
+        }
+        let SipMessage::Response(mut response) = parse().map_err(Malformed::hopeless)? else {
+            return Err(Malformed::hopeless("neither request nor response"));
+        };
+        response.body = cut(body, length).map_err(Malformed::hopeless)?;
+        check_response(&response).map_err(Malformed::hopeless)?;
+        return Ok(SipMessage::Response(response));
     }
     let reject = |rejection: Rejection| Box::new(Malformed { echo: Echo::from_head(&head, peer), rejection });
     if bytes.len() > MAX_MESSAGE_BYTES {
         return Err(reject(Rejection::too_large()));
     }
-    if head.bytes().any(|b| b < b' ' && !matches!(b, b'\t' | b'\r' | b'\n')) || stray_cr(&head) {
+    if ugly {
         return Err(reject(Rejection::malformed("control characters in the header section")));
     }
     let mut request = match parse() {
@@ -140,16 +148,18 @@ pub(super) fn read(bytes: &[u8], peer: SocketAddr) -> Result<SipMessage, Box<Mal
     if request.version != Version::V2 {
         return Err(reject(Rejection::version()));
     }
-    request.body = match length {
-        ContentLength::Missing => body.to_vec(),
-        ContentLength::Is(n) => match body.get(..n) {
-            Some(body) => body.to_vec(),
-            None => return Err(reject(Rejection::malformed("the body is shorter than Content-Length"))),
-        },
-        ContentLength::Broken => return Err(reject(Rejection::malformed("Content-Length is no number"))),
-    };
+    request.body = cut(body, length).map_err(|text| reject(Rejection::malformed(text)))?;
     check(&mut request, peer).map_err(|text| reject(Rejection::malformed(text)))?;
     Ok(SipMessage::Request(request))
+}
+
+/// The body that Content-Length delimits; without one it is all that there is.
+fn cut(body: &[u8], length: ContentLength) -> Result<Vec<u8>, &'static str> {
+    match length {
+        ContentLength::Missing => Ok(body.to_vec()),
+        ContentLength::Is(n) => body.get(..n).map(<[u8]>::to_vec).ok_or("the body is shorter than Content-Length"),
+        ContentLength::Broken => Err("Content-Length is no number"),
+    }
 }
 
 /// A carriage return that does not end a line would end one in another reader.
@@ -198,6 +208,19 @@ fn check(request: &mut Request, peer: SocketAddr) -> Result<(), &'static str> {
         return Err("From has no tag");
     }
     TransactionKey::from_request(request, TransactionRole::Server).map_err(|_| "the transaction has no key")?;
+    Ok(())
+}
+
+/// What a response must have to be anybody's (RFC 3261 §8.1.3.3: one Via, which is ours).
+fn check_response(response: &Response) -> Result<(), &'static str> {
+    if response.headers().iter().filter(|h| matches!(h, Header::RecordRoute(_))).count() > MAX_HOPS {
+        return Err("too many hops");
+    }
+    if response.has_multiple_vias() {
+        return Err("the response is somebody else's");
+    }
+    response.to_header().map_err(|_| "To is missing")?.typed().map_err(|_| "To cannot be read")?;
+    TransactionKey::from_response(response, TransactionRole::Client).map_err(|_| "the transaction has no key")?;
     Ok(())
 }
 
