@@ -6,5 +6,6 @@ pub mod conceal;
 pub mod frame;
 pub mod level;
 pub mod limit;
+pub mod prompt;
 pub mod resample;
 pub mod stretch;
