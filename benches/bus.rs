@@ -26,7 +26,7 @@ fn bus(c: &mut Criterion) {
             let mut wanted = [false; 3];
             rates.iter().for_each(|r| wanted[r.index()] = true);
             let mut buses = Buses::new();
-            buses.prepare(wanted);
+            buses.prepare(wanted, wanted);
             let mut out = [0; MAX_FRAME_SAMPLES];
             c.bench_function(&format!("bus/{name}/{talkers} talkers"), |b| {
                 b.iter(|| {

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::audio::prompt::Playback;
 use crate::error::Error;
 use crate::leg::Leg;
 use crate::record::{PictureTap, Tap};
 use crate::room::ComposerLink;
 use crate::sdp::{Answer, Offer};
 use crate::stats::RoomSnapshot;
-use crate::units::{Bitrate, FrameRate, Gain, LegId, RecordingId, Resolution, RoomId};
+use crate::units::{Bitrate, FrameRate, Gain, LegId, PlaybackId, RecordingId, Resolution, RoomId};
 use crate::video::picture::Picture;
 use crate::video::stage::Arrangement;
 
@@ -106,6 +107,16 @@ pub enum Command {
     Reoffer { room: RoomId, leg: LegId, reply: Reply<Result<String, Error>> },
     /// The leg is dropped.
     Leave { room: RoomId, leg: LegId },
+    /// Takes the leg out with its sockets, to join another room.
+    Detach { room: RoomId, leg: LegId, reply: Reply<Result<Box<Leg>, Error>> },
+    /// Plays to this leg alone, over what it hears, in place of what is being played to it.
+    Play { room: RoomId, leg: LegId, playback: Playback },
+    /// Ends what is being played to the leg.
+    StopPlaying { room: RoomId, leg: LegId },
+    /// Plays into the room's mix, after what is being announced.
+    Announce { room: RoomId, playback: Playback },
+    /// Ends what is announced in a loop.
+    Hush { room: RoomId },
     /// Replaces the leg's settings.
     Set { room: RoomId, leg: LegId, settings: LegSettings },
     /// Another picture: size, rate or look, without a leg being dropped.
@@ -138,6 +149,8 @@ pub enum Event {
     Talking { room: RoomId, leg: LegId, talking: bool },
     /// A key was pressed (RFC 4733).
     Dtmf { room: RoomId, leg: LegId, digit: Digit },
+    /// What was played to the leg, or announced to the room, came to its end: it was neither stopped nor replaced.
+    Played { room: RoomId, leg: Option<LegId>, playback: PlaybackId },
     /// The file is complete on disk.
     RecordingFinished { room: RoomId, recording: RecordingId, file: FinishedFile },
     /// The recording ended early; what was written stays.

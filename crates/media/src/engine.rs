@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 
+use crate::audio::prompt::Playback;
 use crate::command::{Command, Event, LegSettings, Reply, RoomSpec, VideoSpec};
 use crate::error::{Error, Refused};
 use crate::leg::{Leg, LegState, LegTerms, LegTimes, RtpLeg, Seed, VideoLeg};
@@ -33,6 +34,10 @@ const _: () = assert!(COMMANDS * size_of::<Command>() <= 256 * 1024);
 /// Facts that may wait for control: every leg of 200-leg rooms changing at once, many times over.
 const EVENTS: usize = 8192;
 const _: () = assert!(EVENTS * size_of::<Event>() <= 1024 * 1024);
+/// Playbacks that are over and wait to be dropped, which the next command does. Their sound is mostly shared with others
+/// that go on.
+const PLAYED: usize = 64;
+const _: () = assert!(PLAYED * size_of::<Playback>() <= 4 * 1024);
 /// How long the recorder waits for control to take the fact that a recording ended. Control is far quicker; a control
 /// that is stuck finds the file by its row instead.
 const RECORDER_PATIENCE: Duration = Duration::from_secs(5);
@@ -172,6 +177,8 @@ struct Inner {
     rooms: Mutex<HashMap<RoomId, Placed>>,
     next_leg: AtomicU64,
     recorder: Recorder,
+    /// What workers are done with playing.
+    played: Receiver<Playback>,
 }
 
 /// Where an open room lives.
@@ -212,12 +219,13 @@ impl Engine {
                 }
             }
         })?;
+        let (retired, played) = crossbeam_channel::bounded(PLAYED);
         let count = config.workers.max(1);
         let mut workers = Vec::with_capacity(count);
         for index in 0..count {
             let (commands, inbox) = crossbeam_channel::bounded(COMMANDS);
             let shared = Arc::new(Shared::default());
-            let thread = worker::spawn(index, count, inbox, events.clone(), Arc::clone(&shared))
+            let thread = worker::spawn(index, count, inbox, events.clone(), retired.clone(), Arc::clone(&shared))
                 .map_err(|e| Error::Broken(format!("cannot start media worker {index}: {e}")))?;
             workers.push(WorkerHandle { commands, shared, thread: Mutex::new(Some(thread)) });
         }
@@ -233,6 +241,7 @@ impl Engine {
             rooms: Mutex::new(HashMap::new()),
             next_leg: AtomicU64::new(1),
             recorder,
+            played,
         };
         Ok((Self { inner: Arc::new(inner) }, received))
     }
@@ -371,6 +380,38 @@ impl Engine {
         }
     }
 
+    /// Takes the leg out of its room with its sockets, to `join` another room, maybe on another worker. Its streams go on
+    /// as if nothing had happened: SSRC, sequence numbers and keys that are held stay, RTP timestamps advance by the time
+    /// that passes; what arrives meanwhile waits in its sockets. What is being played to it ends without an event. Dropped
+    /// instead, the leg closes its sockets.
+    pub fn detach(&self, room: RoomId, leg: LegId, reply: Reply<Result<Box<Leg>, Error>>) -> Result<(), Error> {
+        self.send(room, Command::Detach { room, leg, reply })
+    }
+
+    /// Plays to this leg alone, over what it hears, which steps back while the playback is not looped. Replaces what is
+    /// being played to it. [`Event::Played`] follows when it was played to its end, of which nothing is heard by a leg that
+    /// holds. A deaf leg hears it. A leg that has just gone is no error.
+    pub fn play(&self, room: RoomId, leg: LegId, playback: Playback) -> Result<(), Error> {
+        self.send(room, Command::Play { room, leg, playback })
+    }
+
+    /// Fades out what is being played to the leg.
+    pub fn stop_playing(&self, room: RoomId, leg: LegId) -> Result<(), Error> {
+        self.send(room, Command::StopPlaying { room, leg })
+    }
+
+    /// Plays into the room's mix: everybody hears it, and it is recorded. Waits for what is being announced, behind at most
+    /// eight others; one more is dropped and counted. A looped one goes on until another comes, or `hush`. In a room
+    /// without anybody one that is not looped is over at once, and a looped one waits.
+    pub fn announce(&self, room: RoomId, playback: Playback) -> Result<(), Error> {
+        self.send(room, Command::Announce { room, playback })
+    }
+
+    /// Fades out what is announced in a loop; what waits is not looped any more either.
+    pub fn hush(&self, room: RoomId) -> Result<(), Error> {
+        self.send(room, Command::Hush { room })
+    }
+
     /// Replaces the leg's settings.
     pub fn set(&self, room: RoomId, leg: LegId, settings: LegSettings) -> Result<(), Error> {
         self.send(room, Command::Set { room, leg, settings })
@@ -437,6 +478,8 @@ impl Engine {
     }
 
     fn send(&self, room: RoomId, command: Command) -> Result<(), Error> {
+        // What workers are done with playing is dropped here, where freeing megabytes delays nobody.
+        self.inner.played.try_iter().for_each(drop);
         let placed = lock(&self.inner.rooms).get(&room).copied();
         let worker = placed.and_then(|placed| self.inner.workers.get(placed.worker));
         let worker = worker.ok_or(Error::Refused(Refused::UnknownRoom))?;

@@ -7,6 +7,7 @@
 
 mod arrivals;
 mod dtmf;
+mod inband;
 mod jitter;
 pub mod playout;
 mod reception;
@@ -153,6 +154,7 @@ impl LegState {
         let Self::Rtp(leg) = self;
         leg.reoffer()
     }
+    /// On its worker, in its first room or in another one.
     pub(crate) fn place(&mut self, port: PortKey, video_port: Option<PortKey>, now: Instant) {
         let Self::Rtp(leg) = self;
         leg.place(port, video_port, now);
@@ -242,6 +244,16 @@ impl LegState {
     pub(crate) fn on_hold(&self) -> bool {
         let Self::Rtp(leg) = self;
         leg.on_hold()
+    }
+    /// It is to be pulled from even if nobody hears it: its keys are in its sound.
+    pub(crate) fn has_keypad(&self) -> bool {
+        let Self::Rtp(leg) = self;
+        leg.has_keypad()
+    }
+    /// Something was sent to it already: it comes from another room.
+    pub(crate) fn has_sent(&self) -> bool {
+        let Self::Rtp(leg) = self;
+        leg.has_sent()
     }
     /// The mean square (0–1) that its last packet stated (RFC 6464), when that is recent.
     pub(crate) fn announced_energy(&self, now: Instant) -> Option<f32> {

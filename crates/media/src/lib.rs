@@ -16,7 +16,7 @@ mod units;
 pub mod video;
 mod worker;
 
-pub use audio::prompt::Prompt;
+pub use audio::prompt::{PROMPT_RATE, Playback, Prompt};
 pub use command::{AudioSpec, Command, Digit, Event, FinishedFile, LegEnd, LegSettings, Reply, RoomSpec, VideoSpec};
 pub use engine::{Engine, EngineConfig, Reservation, ReserveAt, WorkerStats};
 pub use error::{Error, Refused};
@@ -26,7 +26,9 @@ pub use record::{Finalize, PictureTap, Recorder, Tap, recover};
 pub use room::ComposerLink;
 pub use sdp::{Answer, CodecName, Offer, VideoCapabilities};
 pub use stats::{Lateness, LegSnapshot, LegStats, RoomSnapshot, VideoStats};
-pub use units::{Bitrate, FrameRate, Gain, LegId, RecordingId, Resolution, RoomId, SampleRate, Ssrc, TICK, Tick};
+pub use units::{
+    Bitrate, FrameRate, Gain, LegId, PlaybackId, RecordingId, Resolution, RoomId, SampleRate, Ssrc, TICK, Tick,
+};
 pub use video::VideoCodec;
 pub use video::composer::ComposerStats;
 pub use video::layout::{Layout, MAX_TILES, Rect, tiles};

@@ -1,6 +1,8 @@
 //! A room: its legs, its buses, its tap, and the tick that turns what came in into what goes out. Lives and dies on one
 //! worker thread; knows no clock, socket, channel or file: time and the way out are arguments.
 
+mod announcer;
+mod aside;
 mod encode;
 mod member;
 mod picture;
@@ -13,6 +15,7 @@ use slab::Slab;
 
 use crate::audio::bus::Buses;
 use crate::audio::frame::{Frame, MAX_FRAME_SAMPLES};
+use crate::audio::prompt::{PROMPT_RATE, Playback};
 use crate::command::{Event, LegEnd, LegSettings, Reply, RoomSpec, VideoSpec};
 use crate::error::{Error, Refused};
 use crate::leg::{LegState, PortKey, Transmit};
@@ -23,6 +26,7 @@ use crate::units::{LegId, RecordingId, RoomId, SampleRate, Tick};
 use crate::video::composer::Order;
 use crate::video::picture::Picture;
 use crate::video::stage::Arrangement;
+use announcer::Announcer;
 use encode::{Encodes, OpusProfile, Packet, Profile, SharedKey};
 use member::Member;
 pub use picture::ComposerLink;
@@ -37,6 +41,8 @@ pub(crate) struct Outlet<'a> {
     pub tell: &'a mut dyn FnMut(Event),
     /// Gives up the sockets of a leg that is gone.
     pub close: &'a mut dyn FnMut(PortKey),
+    /// Takes what was played: dropping it may free megabytes, which is not for a tick.
+    pub retire: &'a mut dyn FnMut(Playback),
 }
 
 /// The moment of a tick.
@@ -86,6 +92,8 @@ pub(crate) struct Room {
     rates: [bool; 3],
     loudness: Loudness,
     picture: Option<RoomPicture>,
+    /// In a room that has announced something.
+    announcer: Option<Box<Announcer>>,
     /// The tap does not know yet when its first tick is.
     is_tape_new: bool,
 }
@@ -96,6 +104,7 @@ impl Room {
         let picture = spec.video.zip(composer).map(|(video, link)| RoomPicture::new(id, video, link));
         Self {
             picture,
+            announcer: None,
             is_tape_new: false,
             id,
             members: Slab::new(),
@@ -181,6 +190,46 @@ impl Room {
         self.members.get_mut(key).map(|m| &mut m.leg)
     }
 
+    /// Plays to the leg alone, in place of what is being played to it. Allocates.
+    pub(crate) fn play(&mut self, leg: LegId, playback: Playback) -> Result<(), Error> {
+        self.member_mut(leg)?.play(playback);
+        self.rebalance();
+        Ok(())
+    }
+
+    /// Ends what is being played to the leg.
+    pub(crate) fn stop_playing(&mut self, leg: LegId) -> Result<(), Error> {
+        self.member_mut(leg)?.stop_playing();
+        Ok(())
+    }
+
+    /// Plays into the mix, after what is being announced. Allocates the first time.
+    pub(crate) fn announce(&mut self, playback: Playback) {
+        let is_first = self.announcer.is_none();
+        self.announcer.get_or_insert_with(|| Box::new(Announcer::new())).announce(playback);
+        if is_first {
+            self.rebalance();
+        }
+    }
+
+    /// Ends what is announced in a loop.
+    pub(crate) fn hush(&mut self) {
+        if let Some(announcer) = &mut self.announcer {
+            announcer.hush();
+        }
+    }
+
+    /// Nobody is there to hear announcements that are not looped: they are over. For a room that has become idle.
+    pub(crate) fn expire_announcements(&mut self, tell: &mut dyn FnMut(Event), retire: &mut dyn FnMut(Playback)) {
+        let room = self.id;
+        if let Some(announcer) = &mut self.announcer {
+            announcer.expire(&mut |playback| {
+                tell(Event::Played { room, leg: None, playback: playback.id });
+                retire(playback);
+            });
+        }
+    }
+
     pub(crate) fn start_recording(&mut self, tap: Tap, pictures: Option<PictureTap>) -> Result<(), Error> {
         if self.tap.as_ref().is_some_and(|(tap, _)| tap.is_open()) {
             return Err(Error::Refused(Refused::AlreadyRecording));
@@ -213,7 +262,13 @@ impl Room {
     pub(crate) fn snapshot(&self) -> RoomSnapshot {
         let mut members: Vec<&Member> = self.members.iter().map(|(_, m)| m).collect();
         members.sort_unstable_by_key(|m| m.order);
-        RoomSnapshot { legs: members.into_iter().map(Member::snapshot).collect(), recording: self.tap.is_some() }
+        let (announcing, announcements_dropped) = self.announcer.as_ref().map_or((None, 0), |a| a.state());
+        RoomSnapshot {
+            legs: members.into_iter().map(Member::snapshot).collect(),
+            recording: self.tap.is_some(),
+            announcing,
+            announcements_dropped,
+        }
     }
 
     // -- the tick --------------------------------------------------------------------------------------------------
@@ -264,6 +319,9 @@ impl Room {
                 self.buses.add(frame);
             }
         }
+        if let Some(frame) = self.announcer.as_mut().and_then(|announcer| announcer.fill()) {
+            self.buses.add(frame);
+        }
         self.buses.mix(self.rates);
     }
 
@@ -308,6 +366,12 @@ impl Room {
     fn report(&mut self, at: Moment, out: &mut Outlet<'_>) {
         let room = self.id;
         let mut follow = None;
+        while let Some(finished) = self.announcer.as_mut().and_then(|announcer| announcer.take_finished()) {
+            if finished.to_its_end {
+                (out.tell)(Event::Played { room, leg: None, playback: finished.playback.id });
+            }
+            (out.retire)(finished.playback);
+        }
         for (_, member) in &mut self.members {
             member.guarded(|m| m.report(room, at, out));
             if member.profile_changed(self.encodes.spec()) {
@@ -331,6 +395,9 @@ impl Room {
                 state.ports().for_each(&mut *out.close);
             }
             (out.tell)(Event::LegDown { room: self.id, leg, reason });
+        }
+        if self.is_idle() {
+            self.expire_announcements(out.tell, out.retire);
         }
     }
 
@@ -412,13 +479,15 @@ impl Room {
             rates[member.frame.rate().index()] = true;
             opus += usize::from(member.frame.rate() == SampleRate::Hz48000);
             lent += usize::from(member.private.is_some());
-            custom += usize::from(member.wants_own_gain());
+            custom += usize::from(member.wants_own_gain() || member.may_be_apart());
         }
         if self.tap.is_some() {
             rates[SampleRate::Hz48000.index()] = true;
         }
         self.rates = rates;
-        self.buses.prepare(rates);
+        let mut added = rates;
+        added[PROMPT_RATE.index()] |= self.announcer.is_some();
+        self.buses.prepare(added, rates);
         // A replaced talker needs its encoder until a quiet moment, so twice the bus.
         let max = self.encodes.spec().max_talkers;
         let private = if max == 0 { opus } else { opus.min(2 * max + custom) };

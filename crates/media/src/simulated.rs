@@ -4,6 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use crate::audio::prompt::Playback;
 use crate::command::{Event, LegSettings, RoomSpec};
 use crate::error::Error;
 use crate::leg::{Channel, LegState, LegTerms, LegTimes, Medium, PortKey, RtpLeg, Seed, Transmit};
@@ -31,6 +32,10 @@ impl std::fmt::Debug for SimulatedRoom {
         f.debug_struct("SimulatedRoom").field("tick", &self.tick).finish_non_exhaustive()
     }
 }
+
+/// A leg between two rooms.
+#[derive(Debug)]
+pub struct DetachedLeg(LegState);
 
 /// The address that every simulated leg's far end has.
 pub const FAR_END: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 4000);
@@ -103,8 +108,45 @@ impl SimulatedRoom {
                 },
                 tell: told,
                 close: &mut |_| {},
+                retire: &mut drop,
             },
         );
+    }
+
+    /// Plays to the leg alone.
+    pub fn play(&mut self, leg: LegId, playback: Playback) -> Result<(), Error> {
+        self.room.play(leg, playback)
+    }
+
+    /// Ends what is being played to the leg.
+    pub fn stop_playing(&mut self, leg: LegId) -> Result<(), Error> {
+        self.room.stop_playing(leg)
+    }
+
+    /// Plays into the mix.
+    pub fn announce(&mut self, playback: Playback) {
+        self.room.announce(playback);
+    }
+
+    /// Ends what is announced in a loop.
+    pub fn hush(&mut self) {
+        self.room.hush();
+    }
+
+    /// Takes the leg out, for another room of the same origin.
+    pub fn detach(&mut self, leg: LegId) -> Option<DetachedLeg> {
+        self.room.leave(leg).map(DetachedLeg)
+    }
+
+    /// The leg joins from another room. Returns its number among this room's legs, by which `deliver` and `tick` know it;
+    /// in facts and commands it keeps the name that it has.
+    pub fn attach(&mut self, leg: DetachedLeg, settings: LegSettings) -> LegId {
+        let DetachedLeg(mut leg) = leg;
+        let now = self.now();
+        leg.place(PortKey(self.keys.len()), None, now);
+        self.keys.push(self.room.join(leg, "".into(), settings, now));
+        self.next_leg += 1;
+        LegId(self.next_leg - 1)
     }
 
     /// Replaces a leg's settings.

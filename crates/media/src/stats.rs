@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::units::LegId;
+use crate::units::{LegId, PlaybackId};
 
 /// What a worker knows of a room at one tick.
 #[derive(Clone, Debug, Default)]
@@ -11,6 +11,10 @@ pub struct RoomSnapshot {
     pub legs: Vec<LegSnapshot>,
     /// A recording tap is open.
     pub recording: bool,
+    /// What is announced now.
+    pub announcing: Option<PlaybackId>,
+    /// Announcements that were lost because too many waited.
+    pub announcements_dropped: u64,
 }
 
 /// What a worker knows of a leg.
@@ -24,6 +28,8 @@ pub struct LegSnapshot {
     pub on_hold: bool,
     /// Loudness of the last 200 ms in dB relative to overload (RFC 6464 sense, negative), −127 for silence.
     pub level_dbov: i8,
+    /// What is played to it alone now.
+    pub playing: Option<PlaybackId>,
     /// Its counters.
     pub stats: LegStats,
     /// Those of its video, in a room with a picture.

@@ -13,6 +13,7 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 
+use crate::audio::prompt::Playback;
 use crate::command::{Command, Event, LegEnd, LegSettings};
 use crate::error::{Error, Refused};
 use crate::leg::{Leg, Medium, PortKey, Transmit};
@@ -28,6 +29,7 @@ pub(crate) fn spawn(
     count: usize,
     commands: Receiver<Command>,
     events: Sender<Event>,
+    played: Sender<Playback>,
     shared: Arc<Shared>,
 ) -> std::io::Result<JoinHandle<()>> {
     let sockets = Sockets::new()?;
@@ -37,6 +39,7 @@ pub(crate) fn spawn(
             index,
             commands,
             events: Events { sender: events, lagged: false },
+            played,
             shared,
             sockets,
             rooms: HashMap::new(),
@@ -59,6 +62,8 @@ struct Worker {
     index: usize,
     commands: Receiver<Command>,
     events: Events,
+    /// The way out of what is over, to be dropped elsewhere. What does not fit is dropped here.
+    played: Sender<Playback>,
     shared: Arc<Shared>,
     sockets: Sockets,
     rooms: HashMap<RoomId, Room>,
@@ -167,7 +172,7 @@ impl Worker {
             let caught = catch_unwind(AssertUnwindSafe(|| {
                 let (send, tell) =
                     (&mut |transmit: Transmit<'_>| sockets.send(transmit), &mut |event| events.tell(event));
-                room.poll_picture(now, &mut Outlet { send, tell, close: &mut |_| () });
+                room.poll_picture(now, &mut Outlet { send, tell, close: &mut |_| (), retire: &mut drop });
             }));
             if let Err(panic) = caught {
                 failed = Some((*id, panic_text(&*panic)));
@@ -188,7 +193,7 @@ impl Worker {
 
     fn tick(&mut self, skipped: u32) {
         let at = Moment { tick: self.clock.tick(), now: self.clock.deadline(), ntp: self.clock.ntp(), skipped };
-        let Self { sockets, rooms, shared, events, closed, .. } = self;
+        let Self { sockets, rooms, shared, events, closed, played, .. } = self;
         let mut failed = None;
         let (mut active, mut legs) = (0, 0);
         for (id, room) in rooms.iter_mut().filter(|(_, room)| !room.is_idle()) {
@@ -204,6 +209,7 @@ impl Worker {
                             events.tell(event);
                         },
                         close: &mut |port| closed.push(port),
+                        retire: &mut |playback| drop(played.try_send(playback)),
                     },
                 );
             }));
@@ -239,6 +245,21 @@ impl Worker {
             }
             Command::Reoffer { room, leg, reply } => reply.send(self.room(room).and_then(|r| r.reoffer(leg))),
             Command::Leave { room, leg } => self.leave(room, leg),
+            Command::Detach { room, leg, reply } => reply.send(self.detach(room, leg)),
+            // A leg that has just gone is no error: its LegDown is on the way.
+            Command::Play { room, leg, playback } => drop(self.room(room).and_then(|r| r.play(leg, playback))),
+            Command::StopPlaying { room, leg } => drop(self.room(room).and_then(|r| r.stop_playing(leg))),
+            Command::Announce { room, playback } => {
+                if let Ok(target) = self.room(room) {
+                    target.announce(playback);
+                }
+                self.expire_announcements(room);
+            }
+            Command::Hush { room } => {
+                if let Ok(room) = self.room(room) {
+                    room.hush();
+                }
+            }
             Command::Set { room, leg, settings } => {
                 // A leg that has just gone is no error: its LegDown is on the way.
                 drop(self.room(room).and_then(|r| r.set(leg, settings)));
@@ -302,6 +323,24 @@ impl Worker {
         Ok(())
     }
 
+    fn detach(&mut self, room: RoomId, leg: LegId) -> Result<Box<Leg>, Error> {
+        let state = self.room(room)?.leave(leg).ok_or(Error::Refused(Refused::UnknownLeg))?;
+        let mut taken = state.ports().map(|port| self.sockets.take(port));
+        let (ports, video_ports) = (taken.next().flatten(), taken.next().flatten());
+        drop(taken);
+        self.expire_announcements(room);
+        let ports = ports.ok_or_else(|| Error::Broken("the leg has no sockets on its worker".to_owned()))?;
+        Ok(Box::new(Leg { state, ports, video_ports }))
+    }
+
+    /// Nobody may be left to hear what the room announces.
+    fn expire_announcements(&mut self, room: RoomId) {
+        let Self { rooms, events, played, .. } = self;
+        if let Some(room) = rooms.get_mut(&room).filter(|room| room.is_idle()) {
+            room.expire_announcements(&mut |event| events.tell(event), &mut |over| drop(played.try_send(over)));
+        }
+    }
+
     fn leave(&mut self, room: RoomId, leg: LegId) {
         let now = self.clock.now();
         let Self { rooms, sockets, .. } = self;
@@ -309,6 +348,7 @@ impl Worker {
             state.say_goodbye(now, &mut |transmit| sockets.send(transmit));
             state.ports().for_each(|port| sockets.close(port));
         }
+        self.expire_announcements(room);
     }
 
     fn close(&mut self, room: RoomId) {

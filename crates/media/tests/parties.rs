@@ -149,8 +149,12 @@ pub(crate) struct Call {
 
 impl Call {
     pub(crate) fn new(max_talkers: usize) -> Self {
+        Self::of(spec(max_talkers))
+    }
+
+    pub(crate) fn of(spec: RoomSpec) -> Self {
         Self {
-            room: SimulatedRoom::new(spec(max_talkers), Instant::now()),
+            room: SimulatedRoom::new(spec, Instant::now()),
             parties: Vec::new(),
             events: Vec::new(),
             ticks: 0,

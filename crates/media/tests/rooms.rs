@@ -1,6 +1,9 @@
 //! Whole rooms on a virtual clock: who hears whom, at which level, and what everything else does to that.
 
+mod keys;
+mod moves;
 mod parties;
+mod prompts;
 
 use std::time::Duration;
 

@@ -32,6 +32,7 @@ impl Rooms {
                 self.inner.metrics.digit();
                 tracing::debug!(participant, "a key was pressed");
             }
+            Event::Played { room, playback, .. } => tracing::debug!(%room, ?playback, "a prompt was played to its end"),
             Event::RecordingFinished { room, recording, file } => {
                 self.recording_ended(room, recording, RecordingState::Finished, None, Some(file));
             }

@@ -47,11 +47,12 @@ impl Buses {
         }
     }
 
-    /// Makes the resamplers between the rates in use. Allocates, so it belongs to join and renegotiation, not to a tick.
-    pub fn prepare(&mut self, in_use: [bool; RATES]) {
+    /// Makes the resamplers from the rates at which something is added to those at which somebody hears. Allocates, so it
+    /// belongs to join and renegotiation, not to a tick.
+    pub fn prepare(&mut self, added: [bool; RATES], heard: [bool; RATES]) {
         for from in SampleRate::ALL {
             for to in SampleRate::ALL {
-                let needed = from != to && in_use[from.index()] && in_use[to.index()];
+                let needed = from != to && added[from.index()] && heard[to.index()];
                 let slot = &mut self.resamplers[from.index()][to.index()];
                 if needed && slot.is_none() {
                     *slot = Some(Box::new(Resampler::new(from, to)));
@@ -168,7 +169,7 @@ mod tests {
     #[test]
     fn alone_at_its_rate_a_talker_hears_nothing_of_itself_beside_other_rates() {
         let mut buses = Buses::new();
-        buses.prepare([true, false, true]);
+        buses.prepare([true, false, true], [true, false, true]);
         let mut out = [0; MAX_FRAME_SAMPLES];
         for tick in 0..50 {
             let own = noise(SampleRate::Hz48000, tick);
@@ -183,7 +184,7 @@ mod tests {
     #[test]
     fn a_bus_that_fell_silent_ends_in_exact_silence() {
         let mut buses = Buses::new();
-        buses.prepare([true, false, true]);
+        buses.prepare([true, false, true], [true, false, true]);
         for tick in 0..10 {
             buses.clear();
             if tick < 4 {

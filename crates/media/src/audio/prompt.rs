@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::units::SampleRate;
+use crate::units::{PlaybackId, SampleRate};
 
 /// The rate of every prompt: what voices and music on a telephone need, and a whole ratio to the codecs' rates.
 pub const PROMPT_RATE: SampleRate = SampleRate::Hz16000;
@@ -58,6 +58,24 @@ impl Prompt {
 impl std::fmt::Debug for Prompt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Prompt").field("duration", &self.duration()).finish_non_exhaustive()
+    }
+}
+
+/// Prompts that are played one after the other, without a gap.
+#[derive(Clone, Debug)]
+pub struct Playback {
+    /// What its end is told by; chosen by control.
+    pub id: PlaybackId,
+    /// In this order. Without any sample in them, the playback is over as soon as it begins.
+    pub parts: Vec<Prompt>,
+    /// Begins anew when it is through, until it is stopped or replaced.
+    pub looped: bool,
+}
+
+impl Playback {
+    /// How long one round of it takes.
+    pub fn duration(&self) -> Duration {
+        self.parts.iter().map(Prompt::duration).sum()
     }
 }
 

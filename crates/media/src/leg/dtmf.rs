@@ -32,6 +32,12 @@ impl Event {
     }
 }
 
+/// Whether this is a packet of a key's event, and one of its end.
+pub(crate) fn is_end(payload: &[u8]) -> Option<bool> {
+    let event = Event::parse(payload)?;
+    Digit::from_event(event.code).map(|_| event.end)
+}
+
 /// The newest packet of the present press.
 #[derive(Clone, Copy, Debug)]
 struct Press {

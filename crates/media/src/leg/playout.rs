@@ -97,6 +97,8 @@ pub struct Playout {
     epoch: Option<Instant>,
     /// Nominal time of the last tick.
     tick: Option<i64>,
+    /// The ticks of another worker come from now on.
+    relocated: bool,
 
     /// Timestamp after the last sample in the queue.
     next: i64,
@@ -145,6 +147,7 @@ impl Playout {
             foreign: [i64::MIN; 16],
             epoch: None,
             tick: None,
+            relocated: false,
             next: 0,
             last_seq: 0,
             played: 0,
@@ -190,6 +193,11 @@ impl Playout {
         self.resting = false;
         self.fec_age = FEC_MEMORY;
         self.waits_for_fec = false;
+    }
+
+    /// Ticks lie elsewhere from the next one on.
+    pub(crate) fn relocate(&mut self) {
+        self.relocated = true;
     }
 
     /// One accepted RTP packet whose payload type is the codec's. `arrived` is when the kernel received it.
@@ -380,10 +388,15 @@ impl Playout {
         }
     }
 
+    /// How long a packet of the fastest path waits until it plays.
+    pub fn delay(&self) -> Duration {
+        Duration::from_micros(u64::try_from(self.delay_us).unwrap_or(0))
+    }
+
     /// Counters and gauges.
     pub fn stats(&self) -> PlayoutStats {
         PlayoutStats {
-            delay: Duration::from_micros(u64::try_from(self.delay_us).unwrap_or(0)),
+            delay: self.delay(),
             lost: self.reception.lost(),
             late: self.late,
             discarded: self.discarded,
@@ -427,7 +440,8 @@ impl Playout {
         let now = self.micros(now);
         let due = self.tick.map_or(now, |last| last + TICK_US);
         let off = now - due;
-        let tick = if (0..SKIPPED_US).contains(&off) { due + off / 64 } else { now };
+        let regular = !std::mem::take(&mut self.relocated) && (0..SKIPPED_US).contains(&off);
+        let tick = if regular { due + off / 64 } else { now };
         self.tick = Some(tick);
         if off >= SKIPPED_US && !self.idle {
             self.catch_up(tick);

@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use super::dtmf::DtmfReceiver;
+use super::dtmf::{self, DtmfReceiver};
+use super::inband::{EventGate, Keypad};
 use super::playout::{Playout, Pulled};
 use super::report::{Report, cname};
 use super::send::{MAX_PACKET_BYTES, Sender};
@@ -20,7 +21,7 @@ use crate::rtp::rtcp::{self, Compound, MAX_COMPOUND_BYTES};
 use crate::rtp::source::SourceRule;
 use crate::sdp::{self, Answer, Capabilities, CodecName, Direction, LocalMedia, Offer, SessionTerms};
 use crate::stats::LegStats;
-use crate::units::{LegId, Ssrc};
+use crate::units::{LegId, Ssrc, TICK};
 
 /// Facts that may wait for the next tick. A flood of keys loses the rest.
 const EVENTS: usize = 16;
@@ -130,7 +131,11 @@ pub(crate) struct RtpLeg {
     playout: Playout,
     source: SourceRule,
     sender: Sender,
+    pace: Pace,
     dtmf: DtmfReceiver,
+    event_gate: EventGate,
+    /// Where the far end has no events for its keys.
+    keypad: Option<Box<Keypad>>,
     events: VecDeque<LegEvent>,
     media_timeout: Duration,
     signalling: IpAddr,
@@ -143,6 +148,31 @@ pub(crate) struct RtpLeg {
     redundancy: Redundancy,
     /// In a room with a picture.
     video: Option<Box<VideoLeg>>,
+}
+
+/// When the leg is sent to. Within a room that is every tick; from one room to another some time passes, and the ticks of
+/// two workers lie anywhere.
+#[derive(Debug, Default)]
+struct Pace {
+    last: Option<Instant>,
+    /// By so much the RTP timestamps are ahead of the time that passed, as another worker's tick came early.
+    ahead: Duration,
+    /// It comes from another room: the next tick is at any time.
+    is_moved: bool,
+}
+
+impl Pace {
+    /// A tick at `now`: how much time has to pass in the stream before it.
+    fn tick(&mut self, now: Instant) -> Duration {
+        let last = self.last.replace(now);
+        if !std::mem::take(&mut self.is_moved) {
+            return Duration::ZERO;
+        }
+        let passed = last.map_or(TICK, |last| now.saturating_duration_since(last));
+        let due = TICK + std::mem::take(&mut self.ahead);
+        self.ahead = due.saturating_sub(passed);
+        passed.saturating_sub(due)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -187,7 +217,10 @@ impl RtpLeg {
                 seed.sequence,
                 seed.timestamp,
             ),
+            pace: Pace::default(),
             dtmf: DtmfReceiver::default(),
+            event_gate: EventGate::OPEN,
+            keypad: keypad_for(&agreed),
             events: VecDeque::with_capacity(EVENTS),
             media_timeout: times.media_timeout,
             signalling,
@@ -247,6 +280,9 @@ impl RtpLeg {
         }
         if let Some(clock_hz) = key_clock_hz {
             self.playout.note_foreign(packet.seq);
+            if let Some(is_end) = dtmf::is_end(packet.payload) {
+                self.event_gate.note(arrived, is_end, self.playout.delay());
+            }
             if let Some(digit) =
                 self.dtmf.receive(clock_hz, packet.marker, packet.seq, packet.timestamp, packet.payload)
             {
@@ -305,6 +341,9 @@ impl RtpLeg {
         if agreed.audio.codec != self.agreed.audio.codec {
             self.playout.set_codec(agreed.audio.codec);
         }
+        if agreed.audio.codec != self.agreed.audio.codec || agreed.audio.dtmf.is_empty() != self.keypad.is_some() {
+            self.keypad = keypad_for(&agreed);
+        }
         self.sender.renegotiated(agreed.audio.codec, agreed.audio.pt, agreed.audio.ptime_ms);
         self.source.renegotiated(now, agreed.audio.remote_rtp, self.signalling);
         self.on_hold = answer.on_hold;
@@ -323,6 +362,8 @@ impl RtpLeg {
     /// On its worker, from `now` on.
     pub(crate) fn place(&mut self, port: PortKey, video_port: Option<PortKey>, now: Instant) {
         self.port = port;
+        self.pace.is_moved = self.pace.last.is_some();
+        self.playout.relocate();
         if let (Some(video), Some(port)) = (&mut self.video, video_port) {
             video.place(port, now);
         }
@@ -335,15 +376,28 @@ impl RtpLeg {
 // -- tick --------------------------------------------------------------------------------------------------------------
 impl RtpLeg {
     pub(crate) fn pull(&mut self, now: Instant, out: &mut Frame) -> Pulled {
-        self.playout.pull(now, out)
+        let pulled = self.playout.pull(now, out);
+        let Some(keypad) = &mut self.keypad else {
+            self.event_gate.pass(now, out);
+            return pulled;
+        };
+        let (pulled, digit) = keypad.pass(out, pulled);
+        if let Some(digit) = digit {
+            self.tell(LegEvent::Dtmf(digit));
+        }
+        pulled
     }
 
     pub(crate) fn skip(&mut self, now: Instant) {
         self.playout.skip(now);
+        if let Some(keypad) = &mut self.keypad {
+            keypad.skip();
+        }
     }
 
     pub(crate) fn skip_ticks(&mut self, skipped: u32) {
-        if skipped > 0 {
+        // Before the first tick in another room it is the time that counts.
+        if skipped > 0 && !self.pace.is_moved {
             self.sender.skip(skipped);
         }
     }
@@ -351,6 +405,10 @@ impl RtpLeg {
     /// One tick's payload; `None` sends nothing (DTX), but lets the tick pass in the stream.
     pub(crate) fn push(&mut self, now: Instant, payload: Option<&[u8]>, send: &mut dyn FnMut(Transmit<'_>)) {
         let mut packet = [0; MAX_PACKET_BYTES];
+        let gap = self.pace.tick(now);
+        if gap > Duration::ZERO {
+            self.sender.pause(gap);
+        }
         let Some(len) = self.sender.push(payload, &mut packet) else { return };
         if let (Some(to), Some(bytes)) = (self.source.send_to(now), packet.get(..len)) {
             send(Transmit { port: self.port, channel: Channel::Rtp, to, bytes });
@@ -449,6 +507,13 @@ impl RtpLeg {
     pub(crate) fn sends(&self) -> bool {
         self.agreed.audio.direction.sends()
     }
+    /// Its sound has to be heard by us, be it muted or not: keys may be in it.
+    pub(crate) const fn has_keypad(&self) -> bool {
+        self.keypad.is_some()
+    }
+    pub(crate) const fn has_sent(&self) -> bool {
+        self.pace.last.is_some()
+    }
     pub(crate) const fn on_hold(&self) -> bool {
         self.on_hold
     }
@@ -476,6 +541,11 @@ impl RtpLeg {
             remote_fraction_lost: self.report.fraction_lost,
         }
     }
+}
+
+/// A far end that did not agree on events for its keys sends them as tones.
+fn keypad_for(agreed: &SessionTerms) -> Option<Box<Keypad>> {
+    agreed.audio.dtmf.is_empty().then(|| Box::new(Keypad::new(agreed.audio.codec.sample_rate())))
 }
 
 impl Redundancy {

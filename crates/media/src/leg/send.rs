@@ -2,6 +2,8 @@
 //! numbers and timestamps that run on through silence, skipped ticks and renegotiation. Runs on the worker's thread;
 //! allocates only when a packet time above one tick is agreed. No clock: a tick is 20 ms by definition.
 
+use std::time::Duration;
+
 use opus::Repacketizer;
 
 use crate::rtp::packet::{HEADER_BYTES, write_header};
@@ -77,6 +79,13 @@ impl Sender {
     /// Ticks that passed without a `push`: their time passes in the stream too.
     pub(crate) fn skip(&mut self, ticks: u32) {
         self.timestamp = self.timestamp.wrapping_add(ticks.wrapping_mul(self.tick_units()));
+    }
+
+    /// Time in which nothing could be sent, of any length: the next packet begins anew.
+    pub(crate) fn pause(&mut self, time: Duration) {
+        let units = time.as_micros() * u128::from(self.codec.clock_hz()) / 1_000_000;
+        self.timestamp = self.timestamp.wrapping_add(units as u32);
+        self.marker = true;
     }
 
     /// For a sender report at the instant `ntp`, which is that of the next tick. `None` before the first packet.

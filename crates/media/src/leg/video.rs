@@ -58,6 +58,8 @@ pub(crate) struct VideoLeg {
     discarded: u64,
     /// The instant of the room's media time zero.
     epoch: Option<Instant>,
+    /// It is in another room than the one of that media time.
+    is_moved: bool,
     /// When the last keyframe was made that it was given.
     keyframe_at: Option<Instant>,
 }
@@ -111,6 +113,7 @@ impl VideoLeg {
             asking: Asking::default(),
             discarded: 0,
             epoch: None,
+            is_moved: false,
             keyframe_at: None,
         }
     }
@@ -118,6 +121,13 @@ impl VideoLeg {
     /// On its worker, from `now` on.
     pub(crate) fn place(&mut self, port: PortKey, now: Instant) {
         self.port = port;
+        self.is_moved = self.epoch.is_some();
+        if self.is_moved {
+            self.outgoing.restart();
+            self.keyframe_at = None;
+            self.asking.wished = None;
+            self.asking.told = None;
+        }
         self.source.send_to(now);
         self.report.begin(now);
     }
@@ -268,7 +278,11 @@ impl VideoLeg {
     /// A picture that the room made.
     pub(crate) fn push(&mut self, encoded: &Encoded) {
         let Some(wanted) = self.wanted() else { return };
-        self.epoch = encoded.due.checked_sub(encoded.at);
+        let epoch = encoded.due.checked_sub(encoded.at);
+        if let (true, Some(before), Some(after)) = (std::mem::take(&mut self.is_moved), self.epoch, epoch) {
+            self.outgoing.rebase(before, after);
+        }
+        self.epoch = epoch;
         let is_begun = encoded.rendition == self.rendition;
         if encoded.rendition == wanted && !is_begun && encoded.unit.is_keyframe {
             self.rendition = wanted;

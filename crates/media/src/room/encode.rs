@@ -129,16 +129,25 @@ pub(super) struct PrivateEncoder {
     profile: OpusProfile,
     limiter: Limiter,
     packet: Packet,
+    unpredicted: u8,
 }
 
 impl PrivateEncoder {
     fn new(profile: OpusProfile, spec: &AudioSpec) -> Self {
-        Self { encoder: new_encoder(profile, spec), profile, limiter: Limiter::default(), packet: Packet::empty() }
+        Self {
+            encoder: new_encoder(profile, spec),
+            profile,
+            limiter: Limiter::default(),
+            packet: Packet::empty(),
+            unpredicted: 0,
+        }
     }
 
     /// Limits and encodes what this leg hears.
     pub(super) fn encode(&mut self, heard: &[i32], scratch: &mut Frame) -> Payload<'_> {
         self.limiter.process(heard, scratch);
+        self.encoder.set_prediction_disabled(self.unpredicted > 0);
+        self.unpredicted = self.unpredicted.saturating_sub(1);
         encode_opus(&mut self.encoder, self.profile.dtx, scratch, &mut self.packet);
         self.packet.payload()
     }
@@ -227,9 +236,11 @@ impl Encodes {
         }
     }
 
-    /// A listener becomes a talker: its private encoder starts with the history that its decoder already has.
-    pub(super) fn lend(&mut self, heard: SharedKey) -> Option<Box<PrivateEncoder>> {
+    /// A listener becomes a talker, or is played to: its private encoder starts with the history that its decoder already
+    /// has, unless that is `astray` and heard something else last.
+    pub(super) fn lend(&mut self, heard: SharedKey, astray: bool) -> Option<Box<PrivateEncoder>> {
         let mut private = self.spare.pop()?;
+        private.unpredicted = if astray { UNPREDICTED_FRAMES } else { 0 };
         if let Some(Shared { profile: Profile::Opus(profile), encoder: Some(encoder), limiter, .. }) =
             self.shared.get(heard.0)
         {
@@ -251,6 +262,11 @@ impl Encodes {
         if let Some(shared) = self.shared.get_mut(hears.0) {
             shared.unpredicted = UNPREDICTED_FRAMES;
         }
+    }
+
+    /// The limiter of this mix, for who hears nearly the same from now on.
+    pub(super) fn limiter(&self, key: SharedKey) -> Limiter {
+        self.shared.get(key.0).map_or_else(Limiter::default, |shared| shared.limiter.clone())
     }
 
     /// Takes a private encoder back from a leg that is gone.

@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
+use super::aside::Aside;
 use super::encode::{Encodes, OpusProfile, Packet, Payload, PrivateEncoder, Profile, SharedKey, encode_g711};
 use super::talkers::Candidate;
 use super::{Moment, Outlet};
@@ -11,6 +12,7 @@ use crate::audio::codec::g711::Law;
 use crate::audio::frame::{Frame, MAX_FRAME_SAMPLES};
 use crate::audio::level::{self, LevelMeter};
 use crate::audio::limit::Limiter;
+use crate::audio::prompt::Playback;
 use crate::command::{AudioSpec, Event, LegSettings};
 use crate::leg::playout::Pulled;
 use crate::leg::{LegEvent, LegState, VideoLeg};
@@ -64,6 +66,12 @@ pub(super) struct Member {
     profile: Profile,
     limiter: Limiter,
     linger_ticks: u16,
+    /// What is played to it alone; kept once it was played to.
+    pub aside: Option<Box<Aside>>,
+    /// What it heard last was not the shared stream, nor an encoder that went on from it.
+    astray: bool,
+    /// It heard a mix of its own in the last tick.
+    apart: bool,
     talking: bool,
     quiet_ticks: u16,
     failed: Option<String>,
@@ -101,6 +109,9 @@ impl Member {
             profile,
             limiter: Limiter::default(),
             linger_ticks: 0,
+            aside: None,
+            astray: leg.has_sent(),
+            apart: false,
             talking: false,
             quiet_ticks: 0,
             failed: None,
@@ -129,12 +140,18 @@ impl Member {
     /// its level (RFC 6464) is decoded only while it is on the bus.
     pub(super) fn listen(&mut self, now: Instant, crowded: bool) {
         if self.heard_by_nobody() && self.gain == 0.0 {
-            self.leg.skip(now);
+            // A muted caller presses keys too.
+            if self.leg.has_keypad() && self.leg.may_be_heard() {
+                self.leg.pull(now, &mut self.frame);
+            } else {
+                self.leg.skip(now);
+            }
             self.level.push(0.0);
             self.silent_ticks = IDLE_TICKS;
             return;
         }
         if crowded
+            && !self.leg.has_keypad()
             && self.since.is_none()
             && let Some(stated) = self.leg.announced_energy(now)
         {
@@ -203,21 +220,37 @@ impl Member {
         self.settings.gain_out != Gain::UNITY
     }
 
+    /// Something is played to it alone.
+    pub(super) fn is_played_to(&self) -> bool {
+        self.aside.as_ref().is_some_and(|aside| aside.is_active())
+    }
+
     fn needs_private(&self) -> bool {
-        self.added || self.wants_own_gain()
+        self.added || self.wants_own_gain() || self.is_played_to()
+    }
+
+    /// It needs a spare encoder beside those of talkers: it is played to, or its way back is not over.
+    pub(super) fn may_be_apart(&self) -> bool {
+        self.aside.is_some() && (self.is_played_to() || self.private.is_some())
     }
 
     /// Picks the encode it hears in this tick.
     pub(super) fn hand_over(&mut self, encodes: &mut Encodes, quiet: bool) {
-        if self.failed.is_some() || !self.leg.sends() || self.settings.deaf {
+        if self.failed.is_some() || !self.leg.sends() || (self.settings.deaf && !self.is_played_to()) {
             if let Some(private) = self.private.take() {
                 encodes.retire(private);
             }
+            (self.astray, self.apart) = (true, false);
             return;
         }
         if let Profile::G711(_) = self.profile {
-            // Stateless: nothing to hand over.
-            if !self.needs_private() {
+            // The codec is stateless, the limiter is not.
+            let apart = self.needs_private();
+            if apart && !self.apart {
+                self.limiter = encodes.limiter(self.hears);
+            }
+            self.apart = apart;
+            if !apart {
                 encodes.want(self.hears);
             }
             return;
@@ -225,7 +258,8 @@ impl Member {
         if self.needs_private() {
             self.linger_ticks = 0;
             if self.private.is_none() {
-                self.private = encodes.lend(self.hears);
+                self.private = encodes.lend(self.hears, self.astray);
+                self.astray &= self.private.is_none();
             }
         } else if self.private.is_some() {
             self.linger_ticks += 1;
@@ -236,6 +270,9 @@ impl Member {
             }
         }
         if self.private.is_none() {
+            if std::mem::take(&mut self.astray) {
+                encodes.join_stream(self.hears);
+            }
             encodes.want(self.hears);
         }
     }
@@ -250,11 +287,15 @@ impl Member {
         out: &mut Outlet<'_>,
     ) {
         self.leg.skip_ticks(at.skipped);
+        let is_played_to = self.is_played_to();
         if !self.leg.sends() {
+            if let Some(aside) = &mut self.aside {
+                aside.pass();
+            }
             self.leg.push(at.now, None, out.send);
             return;
         }
-        if self.settings.deaf {
+        if self.settings.deaf && !is_played_to {
             self.leg.push_silence(at.now, out.send);
             return;
         }
@@ -264,10 +305,15 @@ impl Member {
             return;
         }
         let n = rate.frame_samples();
-        if self.added {
+        if self.settings.deaf {
+            scratch.sum[..n].fill(0);
+        } else if self.added {
             buses.minus(&self.frame, scratch.sum);
         } else {
             scratch.sum[..n].copy_from_slice(buses.full(rate));
+        }
+        if let Some(aside) = self.aside.as_mut().filter(|_| is_played_to) {
+            aside.speak_over(&mut scratch.sum[..n]);
         }
         if self.wants_own_gain() {
             let factor = self.settings.gain_out.factor();
@@ -299,6 +345,12 @@ impl Member {
                 LegEvent::Up => Event::LegUp { room, leg },
                 LegEvent::Dtmf(digit) => Event::Dtmf { room, leg, digit },
             });
+        }
+        while let Some(finished) = self.aside.as_mut().and_then(|aside| aside.take_finished()) {
+            if finished.to_its_end {
+                (out.tell)(Event::Played { room, leg: Some(leg), playback: finished.playback.id });
+            }
+            (out.retire)(finished.playback);
         }
         self.leg.poll_rtcp(at.now, at.ntp, out.send);
         let level = self.level.dbov();
@@ -353,6 +405,18 @@ impl Member {
         }
     }
 
+    /// Plays to it alone. Allocates the first time; the room has to see to its spare encoders.
+    pub(super) fn play(&mut self, playback: Playback) {
+        let rate = self.profile.rate();
+        self.aside.get_or_insert_with(|| Box::new(Aside::new(rate))).play(playback);
+    }
+
+    pub(super) fn stop_playing(&mut self) {
+        if let Some(aside) = &mut self.aside {
+            aside.stop();
+        }
+    }
+
     pub(super) fn profile_changed(&self, spec: &AudioSpec) -> bool {
         self.profile != profile_of(&self.leg, spec)
     }
@@ -363,6 +427,9 @@ impl Member {
             self.frame = Frame::silence(profile.rate());
             self.limiter = Limiter::default();
             (self.gain, self.target, self.since) = (0.0, 0.0, None);
+            if let Some(aside) = &mut self.aside {
+                aside.set_rate(profile.rate());
+            }
         }
         match (&mut self.private, profile) {
             (Some(private), Profile::Opus(p)) => private.follow(p, encodes.spec()),
@@ -391,6 +458,7 @@ impl Member {
             talking: self.talking,
             on_hold: self.leg.on_hold(),
             level_dbov: self.level.dbov(),
+            playing: self.aside.as_ref().and_then(|aside| aside.current()),
             stats: self.leg.stats(),
             video: self.leg.video().map(VideoLeg::stats),
         }

@@ -173,6 +173,19 @@ impl Outgoing {
         }
     }
 
+    /// Media time zero is at another instant from now on: timestamps go on by the time that passes.
+    pub fn rebase(&mut self, before: Instant, after: Instant) {
+        if let Some(later) = after.checked_duration_since(before).map(units) {
+            self.base = self.base.wrapping_add(later as u32);
+            // What was before the new zero is before every picture to come.
+            self.last_units = self.last_units.and_then(|last| last.checked_sub(later));
+        } else {
+            let earlier = units(before.saturating_duration_since(after));
+            self.base = self.base.wrapping_sub(earlier as u32);
+            self.last_units = self.last_units.map(|last| last + earlier);
+        }
+    }
+
     /// The far end did not get this packet. `true`: it will go again, as it was.
     pub fn nack(&mut self, now: Instant, seq: u16) -> bool {
         let kept = self.first..self.first + self.shots.len() as u64;

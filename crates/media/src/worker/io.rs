@@ -81,6 +81,16 @@ impl Sockets {
         }
     }
 
+    /// Gives them up as they are: what arrives waits in them.
+    pub(super) fn take(&mut self, port: PortKey) -> Option<PortPair> {
+        let Entry { ports, .. } = self.entries.try_remove(port.0)?;
+        for socket in [&ports.rtp, &ports.rtcp] {
+            // Fails only for a socket that is not in the set.
+            let _not_there = self.epoll.delete(socket);
+        }
+        Some(ports)
+    }
+
     /// Closes them and gives the ports back.
     pub(super) fn close(&mut self, port: PortKey) {
         // Closing a socket takes it out of the epoll set.

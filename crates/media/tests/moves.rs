@@ -1,0 +1,141 @@
+//! A leg that goes from one room to another: its far end sees one stream, and is heard in the new room at once.
+
+use std::time::{Duration, Instant};
+
+use media::simulated::SimulatedRoom;
+use media::{CodecName, LegId, LegSettings};
+use testkit::tone;
+
+use super::parties::{CODECS, Party, offer, spec};
+
+const TICK: Duration = Duration::from_millis(20);
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Header {
+    marker: bool,
+    seq: u16,
+    timestamp: u32,
+    ssrc: u32,
+}
+
+fn header(packet: &[u8]) -> Header {
+    Header {
+        marker: packet[1] & 0x80 != 0,
+        seq: u16::from_be_bytes([packet[2], packet[3]]),
+        timestamp: u32::from_be_bytes([packet[4], packet[5], packet[6], packet[7]]),
+        ssrc: u32::from_be_bytes([packet[8], packet[9], packet[10], packet[11]]),
+    }
+}
+
+/// Moves a leg whose worker ticks at whole 20 ms to one that ticks `phase` later, where it arrives after `away`. Gives
+/// what was sent to it, and when.
+fn moved(codec: CodecName, phase: Duration, away: Duration) -> Vec<(Duration, Header)> {
+    let origin = Instant::now();
+    let mut first = SimulatedRoom::new(spec(8), origin);
+    let mut second = SimulatedRoom::new(spec(8), origin + phase);
+    let (leg, _) = first.join(&offer(codec), &CODECS, LegSettings::default()).unwrap();
+    let rate = codec.clock_hz();
+    let mut party = Party::new(leg, codec, tone::sine(rate, 440.0, -20.0, rate as usize));
+    // Somebody is there already, and hears the newcomer.
+    let (other, _) = second.join(&offer(CodecName::Pcmu), &CODECS, LegSettings::default()).unwrap();
+    let mut listener = Party::new(other, CodecName::Pcmu, vec![0; 8_000]);
+    let mut sent = Vec::new();
+    let mut leave_at = 50;
+    let (mut on_the_way, mut waiting, mut here) = (None, Vec::new(), None);
+    for tick in 1..=150u32 {
+        let spoken = (TICK * tick - Duration::from_millis(7), party.speak());
+        let now = TICK * tick;
+        match here {
+            None => waiting.push(spoken),
+            // Times in the second room are relative to its own origin.
+            Some(leg) => second.deliver(leg, spoken.0 - phase, &spoken.1),
+        }
+        let packet = listener.speak();
+        second.deliver(other, now - Duration::from_millis(3), &packet);
+        second.tick(
+            &mut |to: LegId, packet| match here {
+                Some(leg) if leg == to => sent.push((now + phase, header(packet))),
+                _ => listener.hear(packet),
+            },
+            &mut |_| (),
+        );
+        if tick <= leave_at {
+            for (at, packet) in waiting.drain(..) {
+                first.deliver(leg, at, &packet);
+            }
+        }
+        first.tick(&mut |_, packet| sent.push((now, header(packet))), &mut |_| ());
+        if tick == leave_at {
+            on_the_way = first.detach(leg);
+            assert!(on_the_way.is_some());
+            leave_at = 0;
+        }
+        if here.is_none() && now >= TICK * 50 + away {
+            let leg = second.attach(on_the_way.take().unwrap(), LegSettings::default());
+            for (at, packet) in waiting.drain(..) {
+                second.deliver(leg, at - phase, &packet);
+            }
+            here = Some(leg);
+        }
+    }
+    let level = tone::level(listener.last(0.5), 8_000, 440.0);
+    assert!((level + 20.0).abs() < 1.5, "heard in the new room at {level}");
+    let stats = second.snapshot().legs[1].stats;
+    assert_eq!((stats.packets_lost, stats.packets_received), (0, 150), "what arrived on the way was not lost");
+    sent
+}
+
+#[test]
+fn the_far_end_sees_one_stream_across_rooms() {
+    for codec in [CodecName::Pcmu, CodecName::Opus] {
+        for (phase_ms, away_ms) in [(0, 0), (10, 0), (0, 40), (13, 60), (5, 500)] {
+            let sent = moved(codec, Duration::from_millis(phase_ms), Duration::from_millis(away_ms));
+            assert!(sent.len() > 100);
+            let (begin, first) = sent[0];
+            for (n, (at, header)) in sent.iter().enumerate() {
+                assert_eq!(header.seq, first.seq.wrapping_add(n as u16), "numbers are continuous");
+                assert_eq!(header.ssrc, first.ssrc);
+                let units = (*at - begin).as_micros() * u128::from(codec.clock_hz()) / 1_000_000;
+                assert_eq!(header.timestamp.wrapping_sub(first.timestamp), units as u32, "packet {n} at {at:?}");
+            }
+            let markers: Vec<usize> = sent.iter().enumerate().filter(|(_, s)| s.1.marker).map(|(n, _)| n).collect();
+            let gap = phase_ms + away_ms > 0;
+            assert_eq!(markers.len(), 1 + usize::from(gap), "{phase_ms} {away_ms}: {markers:?}");
+        }
+    }
+}
+
+#[test]
+fn a_worker_whose_ticks_come_earlier_does_not_turn_time_back() {
+    let origin = Instant::now();
+    let mut rooms =
+        [SimulatedRoom::new(spec(8), origin), SimulatedRoom::new(spec(8), origin - Duration::from_millis(8))];
+    let (mut leg, _) = rooms[0].join(&offer(CodecName::Pcmu), &CODECS, LegSettings::default()).unwrap();
+    let mut sent: Vec<Header> = Vec::new();
+    let mut room = 0;
+    // Back and forth: 12 ms to the earlier ticks, 28 ms to the later ones, 20 ms in the mean.
+    for round in 0..20 {
+        for _ in 0..5 {
+            let here = leg;
+            rooms[room].tick(
+                &mut |to, packet| {
+                    if to == here {
+                        sent.push(header(packet))
+                    }
+                },
+                &mut |_| (),
+            );
+            rooms[1 - room].tick(&mut |_, _| (), &mut |_| ());
+        }
+        let name = rooms[room].snapshot().legs[0].leg;
+        let moving = rooms[room].detach(name).unwrap();
+        room = 1 - room;
+        leg = rooms[room].attach(moving, LegSettings::default());
+        assert_eq!(rooms[room].snapshot().legs.len(), 1, "round {round}");
+    }
+    assert!(sent.len() >= 95, "{}", sent.len());
+    let steps: Vec<u32> = sent.windows(2).map(|w| w[1].timestamp.wrapping_sub(w[0].timestamp)).collect();
+    assert!(steps.iter().all(|step| (160..=160 + 64).contains(step)), "{steps:?}");
+    let drift = sent[sent.len() - 1].timestamp.wrapping_sub(sent[0].timestamp) as i64 - 160 * (sent.len() as i64 - 1);
+    assert!(drift.abs() <= 64, "it does not add up: {drift}");
+}
