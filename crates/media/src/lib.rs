@@ -16,7 +16,7 @@ mod units;
 pub mod video;
 mod worker;
 
-pub use audio::prompt::{PROMPT_RATE, Playback, Prompt};
+pub use audio::prompt::{PROMPT_RATE, Playback, Prompt, PromptFile, PromptFileError};
 pub use command::{AudioSpec, Command, Digit, Event, FinishedFile, LegEnd, LegSettings, Reply, RoomSpec, VideoSpec};
 pub use engine::{Engine, EngineConfig, Reservation, ReserveAt, WorkerStats};
 pub use error::{Error, Refused};

@@ -1,8 +1,12 @@
 //! Sound that is played to callers: a notice, a beep, music. Made on whatever thread wants it, shared by all that play it;
 //! knows nothing of who hears it. How it is played is the room's business.
 
+mod file;
+
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use file::{PromptFile, PromptFileError};
 
 use crate::units::{PlaybackId, SampleRate};
 
