@@ -55,6 +55,8 @@ pub struct Config {
     pub media: MediaConfig,
     /// Recordings.
     pub recordings: RecordingsConfig,
+    /// What callers are told.
+    pub prompts: PromptsConfig,
     /// Events.
     pub events: EventsConfig,
     /// Webhooks.
@@ -347,6 +349,15 @@ pub struct RecordingsConfig {
     pub movies: Finalize,
 }
 
+/// What callers are told.
+#[derive(Clone, Debug)]
+pub struct PromptsConfig {
+    /// Files that replace built-in prompts.
+    pub dir: Option<PathBuf>,
+    /// A BCP 47 tag: for rooms that name no language, or one without a voice.
+    pub language: String,
+}
+
 /// Events.
 #[derive(Clone, Debug)]
 pub struct EventsConfig {
@@ -605,6 +616,8 @@ mod tests {
             ("AUTH__TOKENS", "portal king 00", "operator or viewer (entry 1)"),
             ("AUTH__SIGN_IN_LOCKOUT_MAX_S", "29", "at least auth.sign_in_lockout_s"),
             ("AUTH__ACCESS_TOKEN_TTL_S", "0", "10 to"),
+            ("PROMPTS__LANGUAGE", "", "BCP 47"),
+            ("PROMPTS__LANGUAGE", "english language", "BCP 47"),
             ("EVENTS__RETENTION_DAYS", "0", "1 to"),
             ("WEBHOOKS__TYPES", "room.started, meeting.started", "meeting.started"),
             ("WEBHOOKS__URLS", "https://example.com", "webhooks.secret"),

@@ -14,6 +14,7 @@ pub mod events;
 pub mod filter;
 pub mod ids;
 pub mod metrics;
+pub mod prompts;
 pub mod rooms;
 pub mod sip;
 pub mod store;

@@ -12,11 +12,11 @@ use url::Url;
 
 use super::{
     ApiConfig, AuthConfig, Config, ConfigError, DatabaseConfig, DrainConfig, EventsConfig, Limits, Live, LogConfig,
-    MediaConfig, RawAuth, RawConfig, RecordingsConfig, ServerConfig, Setting, SignInLimits, SipConfig, TlsConfig,
-    TokenEntry, UserEntry, WebhooksConfig, layers,
+    MediaConfig, PromptsConfig, RawAuth, RawConfig, RecordingsConfig, ServerConfig, Setting, SignInLimits, SipConfig,
+    TlsConfig, TokenEntry, UserEntry, WebhooksConfig, layers,
 };
 use crate::auth;
-use crate::config::raw::RawWebhooks;
+use crate::config::raw::{RawPrompts, RawWebhooks};
 use crate::events::{Types, checked_webhook_url};
 use crate::store::{Role, Store};
 
@@ -32,7 +32,9 @@ const MAX_WORKERS: i64 = 256;
 /// Checks every value.
 pub(super) fn mean(raw: &RawConfig, settings: &BTreeMap<String, Setting>) -> Result<Config, ConfigError> {
     let check = Check(settings);
-    let RawConfig { database, server, api, auth, sip, media, recordings, events, webhooks, log, drain, .. } = raw;
+    let RawConfig {
+        database, server, api, auth, sip, media, recordings, prompts, events, webhooks, log, drain, ..
+    } = raw;
     let trunks = check.trunks(&raw.trunks)?;
 
     check.that("data_dir", !raw.data_dir.trim().is_empty(), "a directory")?;
@@ -167,6 +169,7 @@ pub(super) fn mean(raw: &RawConfig, settings: &BTreeMap<String, Setting>) -> Res
             delete_with_room: recordings.delete_with_room,
             movies: if recordings.faststart { Finalize::Plain } else { Finalize::Fragmented },
         },
+        prompts: check.prompts(prompts)?,
         events: EventsConfig {
             retention: Duration::from_secs(
                 check.number::<u64>("events.retention_days", events.retention_days, 1..=3650)? * DAY_S.unsigned_abs(),
@@ -304,6 +307,13 @@ impl Check<'_> {
             tokens.push(TokenEntry { name: name.to_owned(), role, digest });
         }
         Ok(tokens)
+    }
+
+    fn prompts(&self, raw: &RawPrompts) -> Result<PromptsConfig, ConfigError> {
+        let is_language = oxilangtag::LanguageTag::parse(raw.language.as_str()).is_ok();
+        self.that("prompts.language", is_language, "a BCP 47 language tag such as en or pt-BR")?;
+        let dir = Some(PathBuf::from(&raw.dir)).filter(|dir| !dir.as_os_str().is_empty());
+        Ok(PromptsConfig { dir, language: raw.language.clone() })
     }
 
     fn webhooks(&self, raw: &RawWebhooks) -> Result<WebhooksConfig, ConfigError> {

@@ -20,6 +20,7 @@ pub(crate) struct RawConfig {
     pub(crate) pbx: RawPbx,
     pub(crate) media: RawMedia,
     pub(crate) recordings: RawRecordings,
+    pub(crate) prompts: RawPrompts,
     pub(crate) events: RawEvents,
     pub(crate) webhooks: RawWebhooks,
     pub(crate) log: RawLog,
@@ -40,6 +41,7 @@ impl Default for RawConfig {
             pbx: RawPbx::default(),
             media: RawMedia::default(),
             recordings: RawRecordings::default(),
+            prompts: RawPrompts::default(),
             events: RawEvents::default(),
             webhooks: RawWebhooks::default(),
             log: RawLog::default(),
@@ -345,6 +347,20 @@ impl Default for RawRecordings {
             delete_with_room: false,
             faststart: true,
         }
+    }
+}
+
+/// `[prompts]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RawPrompts {
+    pub(crate) dir: String,
+    pub(crate) language: String,
+}
+
+impl Default for RawPrompts {
+    fn default() -> Self {
+        Self { dir: String::new(), language: "en".into() }
     }
 }
 
