@@ -147,8 +147,8 @@ fn noise_on_the_line_hides_no_key_and_makes_none() {
         Tone::of((press % 16) as u8, -10.0, 50.0).write(&mut line[press * 2_400 + 500 + press..]);
     }
     for sample in &mut line {
-        // White, 18 dB below the tones.
-        *sample += (random(&mut state) - 0.5) * 3_500.0;
+        // White, 14 dB below the tones.
+        *sample += (random(&mut state) - 0.5) * 5_000.0;
     }
     assert_eq!(keys(&line), (0..200).map(|n| (n % 16) as u8).collect::<Vec<u8>>());
     let noise: Vec<f64> = (0..8_000 * 120).map(|_| (random(&mut state) - 0.5) * 20_000.0).collect();
@@ -163,14 +163,15 @@ fn voices(seconds: usize, seed: u64) -> Vec<f64> {
     let mut phase = 0.0;
     while line.len() < seconds * 8_000 {
         let pitch = 85.0 + 250.0 * random(&mut state);
-        let glide = (random(&mut state) - 0.5) * 60.0;
+        let glide = (random(&mut state) - 0.5) * 5_000.0;
         let formants = [
             (300.0 + 600.0 * random(&mut state), 1.0),
             (900.0 + 1_200.0 * random(&mut state), 0.8 * random(&mut state)),
         ];
         let samples = (400.0 + 2_000.0 * random(&mut state)) as usize;
         let loudness = 2_000.0 + 6_000.0 * random(&mut state);
-        let narrow = 20.0 + 120.0 * random(&mut state);
+        // Formants are 50 to 150 Hz wide, and a voice is never without its first harmonics.
+        let narrow = 50.0 + 100.0 * random(&mut state);
         for n in 0..samples {
             let along = n as f64 / samples as f64;
             let hz = pitch + glide * along;
@@ -180,6 +181,7 @@ fn voices(seconds: usize, seed: u64) -> Vec<f64> {
             for harmonic in 1..(3_800.0 / hz) as usize {
                 let at = harmonic as f64 * hz;
                 let gain: f64 = formants.iter().map(|(f, g)| g / (1.0 + ((at - f) / narrow).powi(2))).sum();
+                let gain = gain + if harmonic < 4 { 0.2 } else { 0.05 };
                 sample += gain * (std::f64::consts::TAU * phase * harmonic as f64).sin();
             }
             line.push(sample * loudness * swell + (random(&mut state) - 0.5) * 60.0);
@@ -195,7 +197,8 @@ fn voices_press_no_key_and_are_hardly_cut() {
     let (heard, cut) = listen(&line);
     assert_eq!(heard, [], "in ten minutes");
     let share = cut.iter().filter(|c| **c).count() as f64 / cut.len() as f64;
-    assert!(share < 0.005, "{share} of the voice is cut");
+    // 0.04 % of two hours of espeak-ng, by `examples/talk_off.rs`; these voices are nearer to keys than any.
+    assert!(share < 0.015, "{share} of the voice is cut");
 }
 
 #[test]
