@@ -317,16 +317,27 @@ impl Engine {
     /// Binds the sockets of a leg-to-be of an open room.
     pub fn reserve(&self, room: RoomId, at: ReserveAt) -> Result<Reservation, Error> {
         let placed = lock(&self.inner.rooms).get(&room).copied().ok_or(Error::Refused(Refused::UnknownRoom))?;
+        self.reserve_with(at, placed.video.map(|(_, spec)| spec))
+    }
+
+    /// The same for a leg that is to be moved later to a room whose picture this is, as `detach` cannot add video to what was
+    /// negotiated. Until then nothing is shown to it.
+    pub fn reserve_for_picture(&self, room: RoomId, at: ReserveAt, spec: VideoSpec) -> Result<Reservation, Error> {
+        let is_open = lock(&self.inner.rooms).contains_key(&room);
+        if is_open { self.reserve_with(at, Some(spec)) } else { Err(Error::Refused(Refused::UnknownRoom)) }
+    }
+
+    fn reserve_with(&self, at: ReserveAt, video: Option<VideoSpec>) -> Result<Reservation, Error> {
         let ports = self.inner.ports.bind(at.bind)?;
         // Without ports for its video the leg is heard all the same.
-        let video = match placed.video {
-            Some((_, spec)) => match self.inner.ports.bind(at.bind) {
+        let video = match video {
+            Some(spec) => match self.inner.ports.bind(at.bind) {
                 Ok(ports) => {
                     ports.carry_video();
                     Some(VideoSeat { ports, spec, seed: Seed::random()? })
                 }
                 Err(error) => {
-                    tracing::warn!(%room, %error, "a leg has no ports for video");
+                    tracing::warn!(%error, "a leg has no ports for video");
                     None
                 }
             },

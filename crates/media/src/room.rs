@@ -133,8 +133,12 @@ impl Room {
     // -- commands --------------------------------------------------------------------------------------------------
 
     /// The leg takes part from the next tick on; the name is for its tile. Returns its key for `leg_mut`.
-    pub(crate) fn join(&mut self, leg: LegState, name: Arc<str>, settings: LegSettings, now: Instant) -> usize {
+    pub(crate) fn join(&mut self, mut leg: LegState, name: Arc<str>, settings: LegSettings, now: Instant) -> usize {
         let feed = self.picture.as_mut().map(|picture| picture.enter(leg.id(), name, now));
+        if let (Some(picture), Some(video)) = (&self.picture, leg.video_mut()) {
+            // It may come from a room with another picture, or with none.
+            video.set(picture.spec);
+        }
         let profile = member::profile_of(&leg, self.encodes.spec());
         let hears = self.encodes.shared(profile);
         self.joined += 1;

@@ -1,9 +1,10 @@
 //! A leg that goes from one room to another: its far end sees one stream, and is heard in the new room at once.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use media::simulated::SimulatedRoom;
-use media::{CodecName, LegId, LegSettings};
+use media::{CodecName, Engine, EngineConfig, Error, Finalize, LegId, LegSettings, Refused, Reply, ReserveAt, RoomId};
 use testkit::tone;
 
 use super::parties::{CODECS, Party, offer, spec};
@@ -138,4 +139,79 @@ fn a_worker_whose_ticks_come_earlier_does_not_turn_time_back() {
     assert!(steps.iter().all(|step| (160..=160 + 64).contains(step)), "{steps:?}");
     let drift = sent[sent.len() - 1].timestamp.wrapping_sub(sent[0].timestamp) as i64 - 160 * (sent.len() as i64 - 1);
     assert!(drift.abs() <= 64, "it does not add up: {drift}");
+}
+
+/// Waits for a packet that the server sends here.
+fn receive(socket: &UdpSocket) -> (Header, SocketAddr) {
+    let mut packet = [0; 2_000];
+    let (len, from) = socket.recv_from(&mut packet).expect("the server sends every 20 ms");
+    (header(&packet[..len]), from)
+}
+
+fn answered<T: Send + 'static>(ask: impl FnOnce(Reply<T>)) -> T {
+    let (told, answer) = std::sync::mpsc::channel();
+    ask(Reply::new(move |value| drop(told.send(value))));
+    answer.recv_timeout(Duration::from_secs(20)).expect("a worker answers")
+}
+
+#[test]
+fn a_leg_goes_to_another_worker_with_its_sockets_and_back_and_gives_them_up() {
+    let config = EngineConfig {
+        workers: 2,
+        rtp_ports: 24_310..=24_313,
+        codecs: CODECS.to_vec(),
+        playout_ceiling: Duration::from_millis(200),
+        media_timeout: Duration::from_secs(60),
+        composers: 1,
+        video_codecs: Vec::new(),
+        begin_composer: || (),
+        movies: Finalize::Fragmented,
+    };
+    let (engine, _events) = Engine::start(config).unwrap();
+    // Two rooms are placed on two idle workers.
+    let rooms = [RoomId(1), RoomId(2)];
+    rooms.iter().for_each(|room| engine.open_room(*room, spec(8)).unwrap());
+    let phone = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    phone.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let port = phone.local_addr().unwrap().port();
+    let offer = offer(CodecName::Pcmu).replace("192.0.2.1", "127.0.0.1").replace("4000", &port.to_string());
+    let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let at = ReserveAt { bind: loopback, advertise: loopback };
+    let reservation = engine.reserve(rooms[0], at).unwrap();
+    let id = reservation.leg();
+    let (mut leg, _) = media::answer(&offer, reservation, loopback).unwrap();
+    let mut packets = Vec::new();
+    let mut server = None;
+    for round in 0..6 {
+        let (from, to) = (rooms[round % 2], rooms[(round + 1) % 2]);
+        answered(|reply| engine.join(from, leg, "a".into(), LegSettings::default(), reply).unwrap()).unwrap();
+        for _ in 0..5 {
+            let (header, address) = receive(&phone);
+            assert_eq!(*server.get_or_insert(address), address, "the same socket");
+            packets.push(header);
+        }
+        let detached = answered(|reply| engine.detach(from, id, reply).unwrap());
+        leg = *detached.unwrap();
+        assert_eq!(leg.id(), id);
+        let gone = answered(|reply| engine.detach(from, id, reply).unwrap());
+        assert_eq!(gone.err(), Some(Error::Refused(Refused::UnknownLeg)));
+        assert_eq!(answered(|reply| engine.snapshot(to, reply).unwrap()).unwrap().legs.len(), 0);
+    }
+    // Some were sent between the last that was read here and the move.
+    drop(leg);
+    phone.set_nonblocking(true).unwrap();
+    let mut rest = [0; 2_000];
+    while let Ok((len, _)) = phone.recv_from(&mut rest) {
+        packets.push(header(&rest[..len]));
+    }
+    for pair in packets.windows(2) {
+        assert_eq!(pair[1].seq, pair[0].seq.wrapping_add(1), "no number is left out, none is sent twice");
+        assert_eq!(pair[1].ssrc, pair[0].ssrc);
+        assert!((160..80_000).contains(&pair[1].timestamp.wrapping_sub(pair[0].timestamp)), "{pair:?}");
+    }
+    // A leg that is dropped gives its ports back: two pairs are all there are, and both can be had.
+    let both: Vec<_> = rooms.iter().map(|room| engine.reserve(*room, at)).collect();
+    assert!(both.iter().all(Result::is_ok), "{both:?}");
+    drop(both);
+    engine.stop();
 }

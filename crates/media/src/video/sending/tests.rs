@@ -41,6 +41,28 @@ fn outgoing(codec: VideoCodec, mode: u8) -> Outgoing {
     Outgoing::new(codec, 96, SSRC, 65_530, u32::MAX - 1_000, mode, RATE)
 }
 
+#[test]
+fn timestamps_go_on_by_the_time_that_passes_when_media_time_begins_anew() {
+    let (began, mut packet) = (Instant::now(), [0; MAX_PACKET_BYTES]);
+    // The other room's picture began later, earlier, or at the same time.
+    for zero_ms in [7_000, 1_500, 0] {
+        let mut out = outgoing(VideoCodec::H264, 1);
+        let mut sent = |out: &mut Outgoing, now: Instant| {
+            let len = out.poll(now, &mut packet).expect("a picture of one packet");
+            RtpPacket::parse(&packet[..len]).unwrap().timestamp
+        };
+        let mut epoch = began + ms(3_000);
+        out.push(&h264(true, &[100]), ms(5_000));
+        let first = sent(&mut out, began + ms(8_000));
+        let before = std::mem::replace(&mut epoch, began + ms(zero_ms));
+        out.restart();
+        out.rebase(before, epoch);
+        let now = began + ms(8_500);
+        out.push(&h264(true, &[100]), now - epoch);
+        assert_eq!(sent(&mut out, now).wrapping_sub(first), 45_000, "half a second at 90 kHz");
+    }
+}
+
 /// A leg whose worker polls every 5 ms of virtual time.
 struct Wire {
     out: Outgoing,
