@@ -147,7 +147,7 @@ pub enum Event {
     LegDown { room: RoomId, leg: LegId, reason: LegEnd },
     /// The leg started or stopped to be heard.
     Talking { room: RoomId, leg: LegId, talking: bool },
-    /// A key was pressed (RFC 4733).
+    /// A key was pressed: an event (RFC 4733), or a tone in the sound of a leg that has no events.
     Dtmf { room: RoomId, leg: LegId, digit: Digit },
     /// What was played to the leg, or announced to the room, came to its end: it was neither stopped nor replaced.
     Played { room: RoomId, leg: Option<LegId>, playback: PlaybackId },

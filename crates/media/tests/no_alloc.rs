@@ -12,7 +12,7 @@ use media::simulated::SimulatedRoom;
 use media::video::VideoCodec;
 use media::video::access_unit::AccessUnit;
 use media::video::sending::{MAX_PACKET_BYTES, Outgoing};
-use media::{AudioSpec, Bitrate, CodecName, LegSettings, RoomSpec, Ssrc};
+use media::{AudioSpec, Bitrate, CodecName, Event, LegSettings, Playback, PlaybackId, Prompt, RoomSpec, Ssrc};
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
@@ -92,8 +92,25 @@ fn a_tick_does_not_allocate_after_warm_up() {
     }
     let mut out = [0u8; 1500];
     let mut sent = 0u64;
-    let mut told = 0u64;
-    let mut step = |n: u32| {
+    let (mut told, mut played) = (0u64, 0u64);
+    let playback = |id: u32, hz: f64, ms: u64| {
+        let parts =
+            vec![Prompt::tone(hz, Duration::from_millis(ms), -20.0), Prompt::silence(Duration::from_millis(50))];
+        Playback { id: PlaybackId(u64::from(id)), parts, looped: id.is_multiple_of(5) }
+    };
+    let mut step = |n: u32| -> u64 {
+        // Commands may allocate, between two ticks: prompts that end, are replaced and stopped, and announcements.
+        let leg = |n: u32| legs[n as usize % legs.len()].0;
+        if n.is_multiple_of(9) {
+            room.play(leg(n / 9), playback(n / 9, 900.0, 400)).unwrap();
+        }
+        if n.is_multiple_of(35) {
+            room.stop_playing(leg(n / 35)).unwrap();
+        }
+        if n.is_multiple_of(40) {
+            room.announce(playback(n / 40, 1_100.0, 500));
+        }
+        let before = ALLOCATIONS.with(Cell::get);
         let arrived = Duration::from_millis(20) * n - Duration::from_millis(6);
         for (i, (leg, codec, payloads)) in legs.iter().enumerate() {
             // The floor moves: legs pause in turn, so talkers are replaced and encoders handed over; some packets are
@@ -105,15 +122,20 @@ fn a_tick_does_not_allocate_after_warm_up() {
                 room.deliver(*leg, arrived, &out[..len]);
             }
         }
-        room.tick(&mut |_, _| sent += 1, &mut |_| told += 1);
+        room.tick(&mut |_, _| sent += 1, &mut |event| {
+            told += 1;
+            played += u64::from(matches!(event, Event::Played { .. }));
+        });
+        ALLOCATIONS.with(Cell::get) - before
     };
     // Long enough that RTCP, concealment and every hand-over have happened.
-    (1..1_000).for_each(&mut step);
-    let before = ALLOCATIONS.with(Cell::get);
-    (1_000..2_500).for_each(&mut step);
-    let after = ALLOCATIONS.with(Cell::get);
-    assert!(sent > 10_000 && told > 20, "the room was alive: {sent} packets, {told} facts");
-    assert_eq!(after - before, 0, "allocations in 1,500 ticks");
+    let _warm_up: u64 = (1..1_000).map(&mut step).sum();
+    let allocations: u64 = (1_000..2_500).map(&mut step).sum();
+    assert!(
+        sent > 10_000 && told > 20 && played > 50,
+        "the room was alive: {sent} packets, {told} facts, {played} ends"
+    );
+    assert_eq!(allocations, 0, "allocations in 1,500 ticks");
 }
 
 #[test]
