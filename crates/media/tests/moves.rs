@@ -1,10 +1,16 @@
 //! A leg that goes from one room to another: its far end sees one stream, and is heard in the new room at once.
 
+#![expect(clippy::unwrap_used, reason = "a test stops where it fails")]
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use media::simulated::SimulatedRoom;
-use media::{CodecName, Engine, EngineConfig, Error, Finalize, LegId, LegSettings, Refused, Reply, ReserveAt, RoomId};
+use media::{
+    Bitrate, CodecName, Engine, EngineConfig, Error, Finalize, FrameRate, LegId, LegSettings, Refused, Reply,
+    ReserveAt, Resolution, RoomId, RoomSpec, VideoCodec, VideoSpec,
+};
 use testkit::tone;
 
 use super::parties::{CODECS, Party, offer, spec};
@@ -154,26 +160,34 @@ fn answered<T: Send + 'static>(ask: impl FnOnce(Reply<T>)) -> T {
     answer.recv_timeout(Duration::from_secs(20)).expect("a worker answers")
 }
 
-#[test]
-fn a_leg_goes_to_another_worker_with_its_sockets_and_back_and_gives_them_up() {
-    let config = EngineConfig {
+fn config(rtp_ports: RangeInclusive<u16>) -> EngineConfig {
+    EngineConfig {
         workers: 2,
-        rtp_ports: 24_310..=24_313,
+        rtp_ports,
         codecs: CODECS.to_vec(),
         playout_ceiling: Duration::from_millis(200),
         media_timeout: Duration::from_secs(60),
         composers: 1,
-        video_codecs: Vec::new(),
+        video_codecs: vec![VideoCodec::H264],
         begin_composer: || (),
         movies: Finalize::Fragmented,
-    };
-    let (engine, _events) = Engine::start(config).unwrap();
+    }
+}
+
+fn phone() -> (UdpSocket, u16) {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let port = socket.local_addr().unwrap().port();
+    (socket, port)
+}
+
+#[test]
+fn a_leg_goes_to_another_worker_with_its_sockets_and_back_and_gives_them_up() {
+    let (engine, _events) = Engine::start(config(24_310..=24_313)).unwrap();
     // Two rooms are placed on two idle workers.
     let rooms = [RoomId(1), RoomId(2)];
     rooms.iter().for_each(|room| engine.open_room(*room, spec(8)).unwrap());
-    let phone = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    phone.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    let port = phone.local_addr().unwrap().port();
+    let (phone, port) = phone();
     let offer = offer(CodecName::Pcmu).replace("192.0.2.1", "127.0.0.1").replace("4000", &port.to_string());
     let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let at = ReserveAt { bind: loopback, advertise: loopback };
@@ -213,5 +227,73 @@ fn a_leg_goes_to_another_worker_with_its_sockets_and_back_and_gives_them_up() {
     let both: Vec<_> = rooms.iter().map(|room| engine.reserve(*room, at)).collect();
     assert!(both.iter().all(Result::is_ok), "{both:?}");
     drop(both);
+    engine.stop();
+}
+
+/// What is received up to the last packet of so many pictures.
+fn pictures(socket: &UdpSocket, count: usize) -> Vec<Header> {
+    let mut packets = Vec::new();
+    let mut seen = 0;
+    while seen < count {
+        let packet = receive(socket).0;
+        seen += usize::from(packet.marker);
+        packets.push(packet);
+    }
+    packets
+}
+
+#[test]
+fn a_leg_sees_the_picture_of_each_room_that_it_comes_to() {
+    let (engine, _events) = Engine::start(config(24_320..=24_327)).unwrap();
+    let video = VideoSpec {
+        resolution: Resolution::new(320, 180).unwrap(),
+        framerate: FrameRate::per_second(15),
+        bitrate: Bitrate::kbps(300),
+        name_strips: false,
+    };
+    let (lobby, first, second) = (RoomId(1), RoomId(2), RoomId(3));
+    let with_picture = RoomSpec { video: Some(video), ..spec(8) };
+    engine.open_room(lobby, spec(8)).unwrap();
+    engine.open_room(first, with_picture.clone()).unwrap();
+    let ((sound, sound_port), (sight, sight_port)) = (phone(), phone());
+    let offer = format!(
+        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {sound_port} RTP/AVP 0\r\n\
+         a=rtpmap:0 PCMU/8000\r\nm=video {sight_port} RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n\
+         a=fmtp:96 profile-level-id=42e01f;packetization-mode=1\r\n"
+    );
+    let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let reservation =
+        engine.reserve_for_picture(lobby, ReserveAt { bind: loopback, advertise: loopback }, video).unwrap();
+    let id = reservation.leg();
+    let (leg, answer) = media::answer(&offer, reservation, loopback).unwrap();
+    assert_eq!(answer.video, Some(VideoCodec::H264));
+    let enter = |room, leg| {
+        answered(|reply| engine.join(room, leg, "a".into(), LegSettings::default(), reply).unwrap()).unwrap();
+    };
+    let exit = |room| *answered(|reply| engine.detach(room, id, reply).unwrap()).unwrap();
+    enter(lobby, leg);
+    let ssrc = receive(&sound).0.ssrc;
+    (0..4).for_each(|_| assert_eq!(receive(&sound).0.ssrc, ssrc));
+    enter(first, exit(lobby));
+    let mut packets = pictures(&sight, 8);
+    // The picture of this room begins later, and so does its media time.
+    engine.open_room(second, with_picture).unwrap();
+    let leg = exit(first);
+    enter(second, leg);
+    // Of the first room a few were on the way.
+    packets.extend(pictures(&sight, 12));
+    enter(first, exit(second));
+    packets.extend(pictures(&sight, 12));
+    for pair in packets.windows(2) {
+        assert_eq!(pair[1].seq, pair[0].seq.wrapping_add(1), "numbers are continuous");
+        assert_eq!(pair[1].ssrc, pair[0].ssrc);
+        let step = pair[1].timestamp.wrapping_sub(pair[0].timestamp);
+        if pair[0].marker {
+            // A fifteenth of a second is 6,000; where a room's picture begins anywhere between two, half of it and more.
+            assert!((1_000..900_000).contains(&step), "from one picture to the next: {step}");
+        } else {
+            assert_eq!(step, 0, "within a picture");
+        }
+    }
     engine.stop();
 }

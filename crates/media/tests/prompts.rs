@@ -1,14 +1,17 @@
 //! Prompts and announcements in whole rooms: who hears them, how loud, and that nobody hears a click.
 
+#![expect(clippy::unwrap_used, reason = "a test stops where it fails")]
+
 use std::path::PathBuf;
 use std::time::Duration;
 
+use media::audio::codec::opus::inspect;
 use media::{
     Bitrate, CodecName, Event, Gain, LegSettings, Playback, PlaybackId, Prompt, Recorder, RecordingId, RoomId,
 };
 use testkit::tone;
 
-use super::parties::{self, Call};
+use super::parties::{self, Call, Party};
 
 const LEVEL_DB: f64 = -20.0;
 const TALK: [f64; 3] = [440.0, 620.0, 830.0];
@@ -74,7 +77,7 @@ const MIXED: [CodecName; 3] = [CodecName::Pcmu, CodecName::Opus, CodecName::Pcma
 
 #[test]
 fn a_prompt_is_heard_by_its_leg_alone_over_a_mix_that_steps_back() {
-    for target in 0..2 {
+    for (target, own) in TALK.into_iter().enumerate().take(2) {
         let mut call = call(&MIXED);
         let leg = call.parties[target].leg;
         call.room.play(leg, once(7, PROMPT_HZ, 1_000)).unwrap();
@@ -83,7 +86,7 @@ fn a_prompt_is_heard_by_its_leg_alone_over_a_mix_that_steps_back() {
         hears(&call, target, TALK[2], LEVEL_DB - 9.0);
         for other in (0..3).filter(|other| *other != target) {
             hears_not(&call, other, PROMPT_HZ);
-            hears(&call, other, TALK[target], LEVEL_DB);
+            hears(&call, other, own, LEVEL_DB);
         }
         assert_eq!(call.room.snapshot().legs[target].playing, Some(PlaybackId(7)));
         assert_eq!(played(&call), []);
@@ -181,6 +184,80 @@ fn the_volume_of_a_leg_is_that_of_its_prompts() {
     call.room.play(leg, once(1, PROMPT_HZ, 2_000)).unwrap();
     call.run(30);
     hears(&call, 0, PROMPT_HZ, LEVEL_DB + 6.0);
+}
+
+#[test]
+fn a_prompt_goes_on_when_the_codec_changes() {
+    let mut call = call(&[CodecName::Pcmu, CodecName::Pcmu]);
+    let leg = call.parties[0].leg;
+    call.room.play(leg, once(1, PROMPT_HZ, 1_500)).unwrap();
+    call.run(20);
+    hears(&call, 0, PROMPT_HZ, LEVEL_DB);
+    call.room.renegotiate(leg, &parties::offer(CodecName::Opus)).unwrap();
+    call.parties[0] = Party::new(leg, CodecName::Opus, tone::sine(48_000, TALK[0], LEVEL_DB, 48_000));
+    call.run(30);
+    hears(&call, 0, PROMPT_HZ, LEVEL_DB);
+    call.run(50);
+    assert_eq!(played(&call), [(Some(leg.0), 1)]);
+}
+
+/// Opus with these parameters.
+fn join_opus(call: &mut Call, parameters: &str) -> usize {
+    let offer = format!("{}a=fmtp:111 {parameters}\r\n", parties::offer(CodecName::Opus));
+    let (leg, _) = call.room.join(&offer, &parties::CODECS, LegSettings::default()).unwrap();
+    call.parties.push(Party::new(leg, CodecName::Opus, vec![0; 48_000]));
+    call.parties.len() - 1
+}
+
+#[test]
+fn a_leg_that_takes_silence_for_nothing_hears_its_prompt_and_then_nothing() {
+    let mut call = Call::new(8);
+    let party = join_opus(&mut call, "usedtx=1");
+    let leg = call.parties[party].leg;
+    // Its packets may pause, so their numbers do not follow the ticks.
+    let ticks = |call: &mut Call, n: u64| {
+        let before = call.parties[0].packets;
+        for _ in 0..n {
+            call.parties[0].sequence = None;
+            call.run(1);
+        }
+        call.parties[0].packets - before
+    };
+    ticks(&mut call, 50);
+    call.room.play(leg, once(1, PROMPT_HZ, 1_000)).unwrap();
+    assert!(ticks(&mut call, 40) >= 39);
+    hears(&call, party, PROMPT_HZ, LEVEL_DB);
+    ticks(&mut call, 50);
+    assert_eq!(played(&call), [(Some(leg.0), 1)]);
+    assert!(ticks(&mut call, 50) < 10, "silence is hardly sent");
+}
+
+#[test]
+fn a_leg_that_loses_packets_gets_its_prompt_with_redundancy() {
+    let mut call = Call::new(8);
+    let party = join_opus(&mut call, "useinbandfec=1\r\na=rtcp-mux");
+    let leg = call.parties[party].leg;
+    let mut ssrc = [0; 4];
+    call.run(5);
+    call.room.tick(&mut |_, packet| ssrc.copy_from_slice(&packet[8..12]), &mut |_| ());
+    call.parties[party].sequence = None;
+    call.ticks += 1;
+    // A receiver report: a tenth of what we sent was lost (RFC 3550 §6.4.2).
+    let mut report = vec![0x81, 201, 0, 7, 0x12, 0x34, 0, leg.0 as u8];
+    report.extend_from_slice(&ssrc);
+    report.extend_from_slice(&[25, 0, 0, 5]);
+    report.extend_from_slice(&[0; 16]);
+    call.room.deliver(leg, Duration::from_millis(20) * call.ticks as u32, &report);
+    call.room.play(leg, once(1, PROMPT_HZ, 2_000)).unwrap();
+    call.run(10);
+    let mut with_copy = 0;
+    for _ in 0..40 {
+        call.run(1);
+        with_copy += usize::from(inspect(&call.parties[party].last_payload).unwrap().fec);
+    }
+    hears(&call, party, PROMPT_HZ, LEVEL_DB);
+    // What is worth a copy is libopus's to say: of a tone it is about half.
+    assert!(with_copy > 10, "{with_copy} packets of 40 carry a copy of the one before");
 }
 
 #[test]

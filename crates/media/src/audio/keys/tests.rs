@@ -11,7 +11,7 @@ fn random(state: &mut u64) -> f64 {
     ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
 }
 
-/// One tone pair. Levels are in dBm0: a full-scale sine has +3.14.
+/// One tone pair. Levels are in dBm0: a full-scale sine has +3.17 in µ-law.
 #[derive(Clone, Copy)]
 struct Tone {
     low: f64,
@@ -28,7 +28,7 @@ impl Tone {
         Self { low, high, low_dbm0: dbm0, high_dbm0: dbm0, samples: (ms * 8.0) as usize }
     }
     fn write(&self, out: &mut [f64]) {
-        let amplitude = |dbm0: f64| 32_767.0 * 10f64.powf((dbm0 - 3.14) / 20.0);
+        let amplitude = |dbm0: f64| 32_767.0 * 10f64.powf((dbm0 - 3.17) / 20.0);
         for (n, sample) in out.iter_mut().enumerate().take(self.samples) {
             let wave = |hz: f64| (std::f64::consts::TAU * hz * n as f64 / 8_000.0).sin();
             *sample += amplitude(self.low_dbm0) * wave(self.low) + amplitude(self.high_dbm0) * wave(self.high);
