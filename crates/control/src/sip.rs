@@ -53,6 +53,8 @@ mod wire;
 
 #[cfg(test)]
 mod loopback_tests;
+#[cfg(test)]
+mod outgoing_tests;
 
 pub use metrics::SipMetrics;
 

@@ -207,13 +207,13 @@ impl SipUas {
     /// # Panics
     /// When there is no dialog, or no response comes.
     pub fn ask(&self, method: &str, body: Option<(&str, &str)>) -> u16 {
-        let before = {
-            let mut state = self.shared.lock();
-            let dialog = state.dialogs.iter_mut().rev().find(|d| d.is_confirmed()).expect("a dialog");
+        // The last ACK may be on its way.
+        let before = self.shared.wait("a dialog", |state| {
+            let dialog = state.dialogs.iter_mut().rev().find(|d| d.is_confirmed())?;
             let (bytes, peer) = dialog.request(&self.shared.wire, method, body);
             self.shared.wire.send(&bytes, &peer);
-            state.responses.len()
-        };
+            Some(state.responses.len())
+        });
         self.shared.wait(&format!("the response to {method}"), |state| {
             state.responses.iter().skip(before).find(|(m, code)| m == method && *code >= 200).map(|(_, code)| *code)
         })

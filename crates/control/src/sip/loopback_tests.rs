@@ -20,9 +20,9 @@ use crate::config::{Limits, Live, SipConfig};
 
 const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\n";
 const ANSWER: &str = "v=0\r\no=- 2 2 IN IP4 127.0.0.1\r\ns=-\r\n";
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
-fn settings() -> SipConfig {
+pub(super) fn settings() -> SipConfig {
     SipConfig {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         udp: true,
@@ -45,10 +45,10 @@ fn live(settings: &SipConfig) -> Live {
     })
 }
 
-struct House {
-    front: Front,
+pub(super) struct House {
+    pub(super) front: Front,
     calls: mpsc::Receiver<Call>,
-    metrics: SipMetrics,
+    pub(super) metrics: SipMetrics,
     accepting: Arc<AtomicBool>,
 }
 
@@ -59,11 +59,11 @@ impl Drop for House {
 }
 
 impl House {
-    async fn open(settings: SipConfig) -> Self {
+    pub(super) async fn open(settings: SipConfig) -> Self {
         Self::with_timers(settings, EndpointOption::default()).await
     }
 
-    async fn with_timers(settings: SipConfig, timers: EndpointOption) -> Self {
+    pub(super) async fn with_timers(settings: SipConfig, timers: EndpointOption) -> Self {
         let accepting = Arc::new(AtomicBool::new(true));
         let flag = Arc::clone(&accepting);
         let metrics = SipMetrics::default();
@@ -91,7 +91,7 @@ impl House {
     }
 
     /// Dialogs leave the table a moment after their last message is out.
-    async fn empties(&self) {
+    pub(super) async fn empties(&self) {
         timeout(PATIENCE, async {
             while self.front.stack.dialogs.len() > 0 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -233,12 +233,12 @@ fn header<'a>(message: &'a str, name: &str) -> Option<&'a str> {
     head.lines().find_map(|l| l.split_once(": ").filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v))
 }
 
-async fn happens(call: &mut Call) -> Happening {
+pub(super) async fn happens(call: &mut Call) -> Happening {
     let inbound = timeout(PATIENCE, call.next()).await.expect("something happens in time");
     call.handle(inbound).await
 }
 
-fn fast() -> EndpointOption {
+pub(super) fn fast() -> EndpointOption {
     let t1 = Duration::from_millis(5);
     EndpointOption { t1, t2: t1 * 8, t4: t1 * 10, t1x64: t1 * 64, ..EndpointOption::default() }
 }

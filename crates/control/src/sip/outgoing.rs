@@ -63,6 +63,13 @@ impl Way {
         leads.retain(|lead| lead.address.is_ipv4() == first.address.is_ipv4());
         Ok(Self { leads, reachable: stack.reachable_from(first.address, first.transport) })
     }
+
+    /// One more address, after the others.
+    #[cfg(test)]
+    pub(super) fn and_then_try(&mut self, address: std::net::SocketAddr) {
+        let transport = self.leads.first().map_or(Transport::Udp, |lead| lead.transport);
+        self.leads.push(Lead { address, transport });
+    }
 }
 
 /// A call on its way. Dropped, it is given up as by `cancel`.
@@ -118,5 +125,14 @@ impl Dialling {
 impl Drop for Dialling {
     fn drop(&mut self) {
         self.given_up.cancel();
+        self.progress.close();
+        // Answered, and nobody has taken it.
+        while let Ok(progress) = self.progress.try_recv() {
+            if let Progress::Answered(call, _) = progress
+                && let Ok(runtime) = tokio::runtime::Handle::try_current()
+            {
+                runtime.spawn(call.hang_up(200, "given up", "given_up"));
+            }
+        }
     }
 }

@@ -216,6 +216,9 @@ fn check_response(response: &Response) -> Result<(), &'static str> {
     if response.headers().iter().filter(|h| matches!(h, Header::RecordRoute(_))).count() > MAX_HOPS {
         return Err("too many hops");
     }
+    if !(100..700).contains(&response.status_code.code()) {
+        return Err("the status code is none");
+    }
     if response.has_multiple_vias() {
         return Err("the response is somebody else's");
     }

@@ -162,7 +162,7 @@ fn escaped(user: &str) -> String {
 mod tests {
     use super::*;
     use crate::dialing::{DialPlan, Direct, Trunk};
-    use rsipstack::sip::prelude::HeadersExt;
+    use rsipstack::sip::prelude::{HeadersExt, ToTypedHeader};
     use std::sync::Arc;
 
     fn ours(transport: Transport) -> Reachable {
