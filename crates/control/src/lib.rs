@@ -11,6 +11,7 @@ pub mod config;
 pub mod dialing;
 pub mod error;
 pub mod events;
+mod extensions;
 pub mod filter;
 pub mod ids;
 pub mod metrics;
@@ -23,6 +24,7 @@ pub mod tokens;
 pub mod users;
 mod words;
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,16 +33,17 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 use media::{Engine, Event};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use api::{Api, Certificates};
-use config::Config;
+use config::{Config, PbxMode};
 pub use error::Error;
 use events::{Delivery, EventFeed, Journal};
 use metrics::{Metrics, ProcessUsage};
 use rooms::Rooms;
-use sip::{SipHandle, SipMetrics};
+use sip::{Peers, SipHandle, SipMetrics};
 use store::Store;
 
 /// At the end: for recordings to be complete on the disk and in the store.
@@ -63,6 +66,8 @@ pub struct Server {
     api_listener: TcpListener,
     certificates: Option<Certificates>,
     sip: SipHandle,
+    /// To whoever registers them.
+    known_extensions: watch::Sender<Arc<BTreeSet<String>>>,
     /// Cancelled when the calls have ended, or have to.
     end_of_calls: CancellationToken,
     metrics_listener: Option<TcpListener>,
@@ -105,8 +110,11 @@ impl Server {
         let end_of_calls = CancellationToken::new();
         let sip_metrics = SipMetrics::default();
         metrics.register(|registry| sip_metrics.register(registry));
+        let (known, extensions) = watch::channel(Arc::default());
+        let peers = Peers { trunks: config.trunks.clone(), pbx: config.pbx.clone(), extensions };
+        let (settings, live) = (config.sip.clone(), config.live.clone());
         // Last: from here on calls come.
-        let sip = sip::serve(config.sip.clone(), config.live.clone(), rooms.clone(), sip_metrics, end_of_calls.clone())
+        let sip = sip::serve(settings, peers, live, rooms.clone(), sip_metrics, end_of_calls.clone())
             .await
             .map_err(|e| Error::Broken(e.to_string()))?;
         rooms.announce_server(true);
@@ -123,6 +131,7 @@ impl Server {
             api_listener,
             certificates,
             sip,
+            known_extensions: known,
             end_of_calls,
             metrics_listener,
             first_admin_token,
@@ -173,6 +182,9 @@ impl Server {
         background.spawn(async move { rooms.sweep_recordings().await });
         let rooms = self.rooms.clone();
         background.spawn(async move { rooms.follow_restorations().await });
+        if self.config.pbx.as_ref().is_some_and(|pbx| pbx.mode == PbxMode::Rooms) {
+            background.spawn(extensions::follow(self.store.clone(), self.known_extensions));
+        }
         background.spawn(self.feed.feed(self.rooms.clone()));
         let journal = self.journal.clone();
         background.spawn(async move { journal.keep().await });

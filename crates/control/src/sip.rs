@@ -11,6 +11,7 @@
 //! Of the stack we use messages and transactions. Its sockets and dialogs are not used: the one queues without bound and
 //! stalls on one slow TCP peer, the other drops what should be refused (CSeq, Require, glare) and tells no reasons.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +26,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
-use crate::config::{Live, SipConfig};
+use crate::config::{Live, PbxConfig, SipConfig};
+use crate::dialing::Trunk;
 use crate::rooms::Rooms;
 
 mod address;
@@ -44,7 +46,9 @@ mod names;
 mod outbound;
 #[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "rooms do not call yet"))]
 mod outgoing;
+mod peers;
 mod reception;
+mod registration;
 mod rejection;
 mod screen;
 mod tcp;
@@ -55,8 +59,11 @@ mod wire;
 mod loopback_tests;
 #[cfg(test)]
 mod outgoing_tests;
+#[cfg(test)]
+mod registration_tests;
 
 pub use metrics::SipMetrics;
+pub use registration::Extensions;
 
 use call::Call;
 use flow::{UdpPort, UdpSide};
@@ -132,6 +139,17 @@ impl SipHandle {
     }
 }
 
+/// Where we register, and whose calls are let in.
+#[derive(Clone, Debug)]
+pub struct Peers {
+    /// Providers and PBXs that take our calls.
+    pub trunks: Vec<Arc<Trunk>>,
+    /// Where our extensions are registered.
+    pub pbx: Option<PbxConfig>,
+    /// The extensions that there are now.
+    pub extensions: Extensions,
+}
+
 /// Listens; who may call, and how often, is read from `live` each time. On `shutdown` every call gets BYE, then the sockets close; new calls are refused as soon as `rooms` no longer
 /// accepts.
 ///
@@ -139,6 +157,7 @@ impl SipHandle {
 /// When an address cannot be bound, naming it.
 pub async fn serve(
     settings: SipConfig,
+    peers: Peers,
     live: Live,
     rooms: Rooms,
     metrics: SipMetrics,
@@ -146,18 +165,27 @@ pub async fn serve(
 ) -> Result<SipHandle, SipError> {
     let doorkeeper = rooms.clone();
     let accepting = Box::new(move || doorkeeper.accepting());
-    let (front, calls) = Front::open(settings, live, metrics, EndpointOption::default(), accepting).await?;
+    let Peers { trunks, pbx, extensions } = peers;
+    let shared_users = registration::shared_users(&trunks, pbx.as_ref());
+    let timers = EndpointOption::default();
+    let (front, calls) = Front::open(settings, shared_users, live, metrics, timers, accepting).await?;
     let Front { stack, udp, tcp } = front;
     let hang_up_all = CancellationToken::new();
     let reception = tokio::spawn(reception::run(Arc::clone(&stack), rooms, calls, hang_up_all.clone()));
+    tokio::spawn(peers::follow(Arc::clone(&stack), trunks.clone(), pbx.clone()));
+    let unregister = CancellationToken::new();
+    let registered = tokio::spawn(registration::run(Arc::clone(&stack), trunks, pbx, extensions, unregister.clone()));
     let closing = Arc::clone(&stack);
     let ended = tokio::spawn(async move {
         shutdown.cancelled().await;
         hang_up_all.cancel();
+        unregister.cancel();
         let until = Instant::now() + LEAVE_TIME;
         while closing.dialogs.len() > 0 && Instant::now() < until {
             sleep(Duration::from_millis(20)).await;
         }
+        // It has a limit of its own.
+        let _ = timeout_at(until, registered).await;
         closing.closing.cancel();
         reception.abort();
         // Aborted or done: either way it is over.
@@ -176,6 +204,7 @@ struct Front {
 impl Front {
     async fn open(
         settings: SipConfig,
+        shared_users: BTreeSet<String>,
         live: Live,
         metrics: SipMetrics,
         timers: EndpointOption,
@@ -193,7 +222,8 @@ impl Front {
         // The ACK of a 2xx is the call's, not the transaction's (RFC 3261 §13.2.2.4), and so is giving up: timer C is a proxy's.
         let timers = EndpointOption { auto_ack_2xx: false, timerc: RINGING_AT_MOST, ..timers };
         let endpoint = EndpointBuilder::new().with_user_agent(&settings.user_agent).with_option(timers).build().inner;
-        let (stack, calls) = Stack::new(settings, live, Arc::clone(&endpoint), metrics, udp.clone(), accepting);
+        let (stack, calls) =
+            Stack::new(settings, live, Arc::clone(&endpoint), metrics, udp.clone(), shared_users, accepting);
         let tcp_bound = tcp.as_ref().and_then(|l| l.local_addr().ok());
         let udp_bound = udp.as_ref().map(|u| u.bound);
         supervise(&stack, "timers", {

@@ -30,9 +30,10 @@ impl Check<'_> {
             let name = raw.name.as_str();
             let is_name = (1..=64).contains(&name.len())
                 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+                && name != "pbx"
                 && !trunks.iter().any(|other| other.name == name);
             if !is_name {
-                return Err(fault("name", "1 to 64 letters, digits, - _ . and no other trunk's"));
+                return Err(fault("name", "1 to 64 letters, digits, - _ . and neither pbx nor another trunk's"));
             }
             let (host, port) = host_and_port(&raw.target)
                 .ok_or_else(|| fault("target", "HOST or HOST:PORT, a name or an IP address (IPv6 in brackets)"))?;
@@ -192,7 +193,7 @@ mod tests {
     fn the_example_in_the_shipped_file_is_a_trunk_with_every_setting() {
         let block = SHIPPED.split("# [[trunks]]").nth(1).unwrap().split("\n\n").next().unwrap();
         let lines: Vec<&str> = block.lines().filter_map(|line| line.strip_prefix("# ")).collect();
-        let text = format!("[[trunks]]\n{}", lines.join("\n").replace("\n# ", "\n#"));
+        let text = format!("[[trunks]]\n{}", lines.join("\n"));
         let raw: RawConfig = toml::from_str(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
         let toml::Value::Table(fields) = toml::Value::try_from(RawTrunk::default()).unwrap() else { panic!("a table") };
         for field in fields.keys() {
@@ -236,7 +237,7 @@ mod tests {
             ("prepend = \"x\"\n", "digits"),
             ("colour = \"red\"\n", "unknown field `colour`"),
             ("strip = \"1\"\n", "trunks ("),
-            ("[[trunks]]\nname = \"a\"\ntarget = \"h\"\n", "no other trunk's"),
+            ("[[trunks]]\nname = \"a\"\ntarget = \"h\"\n", "another trunk's"),
             ("[[trunks]]\nname = \"b\"\n", "HOST or HOST:PORT"),
         ] {
             let error = read(&format!("[[trunks]]\n{good}{extra}")).unwrap_err();

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
 use crate::config::Live;
@@ -32,6 +32,8 @@ pub(super) struct Admission {
     live: Live,
     /// This machine's addresses: who calls from it is no stranger, and the kernel lets nobody else use them.
     own: Vec<IpAddr>,
+    /// Addresses of the PBX and of trunks, by name: as many as are configured, a few addresses each.
+    peers: RwLock<HashMap<String, Vec<IpAddr>>>,
     buckets: Mutex<Buckets>,
     setup: Arc<AtomicU32>,
     tcp: Arc<Mutex<HashMap<IpAddr, usize>>>,
@@ -72,13 +74,35 @@ impl Bucket {
 impl Admission {
     /// With the limits as they are at each decision; `own` are this machine's addresses.
     pub(super) fn new(live: Live, own: Vec<IpAddr>) -> Self {
-        Self { live, own, buckets: Mutex::default(), setup: Arc::default(), tcp: Arc::default() }
+        Self {
+            live,
+            own,
+            peers: RwLock::default(),
+            buckets: Mutex::default(),
+            setup: Arc::default(),
+            tcp: Arc::default(),
+        }
     }
 
-    /// The source lies in an allowed network, or is this machine.
+    /// A PBX or trunk is at these addresses from now on: its calls are accepted. None keeps those that it had.
+    pub(super) fn welcome(&self, name: &str, addresses: Vec<IpAddr>) {
+        if !addresses.is_empty() {
+            let addresses = addresses.into_iter().map(|ip| ip.to_canonical()).collect();
+            self.peers.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), addresses);
+        }
+    }
+
+    fn is_peer(&self, source: IpAddr) -> bool {
+        let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);
+        peers.values().any(|addresses| addresses.contains(&source))
+    }
+
+    /// The source lies in an allowed network, or is this machine, or a PBX or trunk of ours.
     pub(super) fn allows(&self, source: IpAddr) -> bool {
         let source = source.to_canonical();
-        self.live.limits().allow.iter().any(|net| net.contains(&source)) || self.own.contains(&source)
+        self.live.limits().allow.iter().any(|net| net.contains(&source))
+            || self.own.contains(&source)
+            || self.is_peer(source)
     }
 
     /// One INVITE from `source`.
@@ -204,6 +228,20 @@ mod tests {
         assert_eq!(a.invite(ip("::ffff:10.1.2.3"), now), Verdict::Accept);
         assert_eq!(a.invite(ip("fd00::1"), now), Verdict::Accept);
         assert_eq!(a.invite(ip("192.0.2.1"), now), Verdict::Forbidden);
+    }
+
+    #[test]
+    fn trunk_is_let_in_from_where_it_is_now() {
+        let a = admission(vec![net("10.0.0.0/8")], 10, 5);
+        let now = Instant::now();
+        a.welcome("t", vec![ip("203.0.113.1"), ip("::ffff:203.0.113.2")]);
+        assert_eq!(a.invite(ip("203.0.113.1"), now), Verdict::Accept);
+        assert_eq!(a.invite(ip("203.0.113.2"), now), Verdict::Accept);
+        assert_eq!(a.invite(ip("203.0.113.3"), now), Verdict::Forbidden);
+        a.welcome("t", Vec::new());
+        assert!(a.allows(ip("203.0.113.1")), "a resolver that fails takes nothing away");
+        a.welcome("t", vec![ip("203.0.113.3")]);
+        assert!(a.allows(ip("203.0.113.3")) && !a.allows(ip("203.0.113.1")));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! their call, first INVITEs through admission to reception, all else an answer that nothing is remembered of. Runs in
 //! the receive tasks, so it never waits for a call or a room.
 
+use std::collections::BTreeSet;
 use std::hash::RandomState;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -57,6 +58,8 @@ pub(super) struct Stack {
     pub(super) names: Names,
     /// TCP connections of our own to trunks, which calls and registrations share.
     pub(super) links: Links,
+    /// Users that calls over a registration come in for; the extension is then in To.
+    pub(super) shared_users: BTreeSet<String>,
     /// New calls may come (not draining).
     accepting: Box<dyn Fn() -> bool + Send + Sync>,
     /// Admitted calls, to reception.
@@ -89,6 +92,7 @@ impl Stack {
         endpoint: EndpointInnerRef,
         metrics: SipMetrics,
         udp: Option<UdpSide>,
+        shared_users: BTreeSet<String>,
         accepting: Box<dyn Fn() -> bool + Send + Sync>,
     ) -> (Arc<Self>, mpsc::Receiver<Call>) {
         let (calls, received) = mpsc::channel(CALLS);
@@ -102,6 +106,7 @@ impl Stack {
             udp,
             names: Names::of_the_system(),
             links: Links::default(),
+            shared_users,
             accepting,
             calls,
             seed: RandomState::new(),
@@ -269,7 +274,10 @@ impl Stack {
 
     /// Makes the call, or says why not. Nothing is kept of a refused one.
     fn admit(self: &Arc<Self>, request: &Request, key: TransactionKey, flow: &Flow) -> Result<(), Rejection> {
-        let wanted = screen::invite(request, flow.peer)?;
+        let mut wanted = screen::invite(request, flow.peer)?;
+        if self.shared_users.contains(&wanted.extension) {
+            screen::called(request).into_iter().for_each(|called| wanted.extension = called);
+        }
         if !(self.accepting)() {
             return Err(Rejection::draining());
         }

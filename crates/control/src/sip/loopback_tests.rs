@@ -1,6 +1,7 @@
 //! The protocol layer over real loopback sockets. The test is the phone on one side and takes the calls on the other, as
 //! reception does.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -69,7 +70,9 @@ impl House {
         let metrics = SipMetrics::default();
         let accepts = Box::new(move || flag.load(Ordering::Relaxed));
         let (front, calls) =
-            Front::open(settings.clone(), live(&settings), metrics.clone(), timers, accepts).await.unwrap();
+            Front::open(settings.clone(), BTreeSet::new(), live(&settings), metrics.clone(), timers, accepts)
+                .await
+                .unwrap();
         Self { front, calls, metrics, accepting }
     }
 
@@ -754,11 +757,18 @@ async fn address_in_use_is_named() {
     let mut taken = settings();
     taken.listen = house.front.udp.unwrap();
     let accepts = Box::new(|| true);
-    let error =
-        match Front::open(taken.clone(), live(&taken), SipMetrics::default(), EndpointOption::default(), accepts).await
-        {
-            Ok(_) => panic!("the address is taken"),
-            Err(error) => error.to_string(),
-        };
+    let error = match Front::open(
+        taken.clone(),
+        BTreeSet::new(),
+        live(&taken),
+        SipMetrics::default(),
+        EndpointOption::default(),
+        accepts,
+    )
+    .await
+    {
+        Ok(_) => panic!("the address is taken"),
+        Err(error) => error.to_string(),
+    };
     assert!(error.contains(&house.front.udp.unwrap().to_string()), "{error}");
 }

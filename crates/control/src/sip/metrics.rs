@@ -1,6 +1,8 @@
 //! What signalling counts. Labels are fixed words: nothing a caller sends becomes one. Written from every task, read by
 //! the metrics page.
 
+use std::sync::{Mutex, PoisonError};
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -22,6 +24,59 @@ struct ReasonLabel {
     reason: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RegistrationLabels {
+    /// `pbx`, or a trunk's name, as the configuration has it.
+    peer: String,
+    state: &'static str,
+}
+
+/// How a registration stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RegistrationState {
+    Registering,
+    Registered,
+    Failed,
+}
+
+impl RegistrationState {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Registering => "registering",
+            Self::Registered => "registered",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// One registration as the gauges count it, until it is dropped.
+#[derive(Debug)]
+pub(super) struct ShownRegistration {
+    gauges: Family<RegistrationLabels, Gauge>,
+    peer: String,
+    state: Mutex<RegistrationState>,
+}
+
+impl ShownRegistration {
+    pub(super) fn set(&self, state: RegistrationState) {
+        let mut now = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.gauge(*now).dec();
+        *now = state;
+        self.gauge(state).inc();
+    }
+
+    fn gauge(&self, state: RegistrationState) -> Gauge {
+        self.gauges.get_or_create_owned(&RegistrationLabels { peer: self.peer.clone(), state: state.label() })
+    }
+}
+
+impl Drop for ShownRegistration {
+    fn drop(&mut self) {
+        let state = *self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.gauge(state).dec();
+    }
+}
+
 /// Counters and gauges of the SIP layer. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct SipMetrics {
@@ -30,6 +85,7 @@ pub struct SipMetrics {
     dropped: Family<ReasonLabel, Counter>,
     ended: Family<ReasonLabel, Counter>,
     placed: Family<ReasonLabel, Counter>,
+    registrations: Family<RegistrationLabels, Gauge>,
     answered: Counter,
     panics: Counter,
     pub(super) dialogs: Gauge,
@@ -45,6 +101,7 @@ impl Default for SipMetrics {
             dropped: Family::default(),
             ended: Family::default(),
             placed: Family::default(),
+            registrations: Family::default(),
             answered: Counter::default(),
             panics: Counter::default(),
             dialogs: Gauge::default(),
@@ -63,6 +120,11 @@ impl SipMetrics {
         registry.register("sip_calls_ended", "Answered calls that ended, by reason", self.ended.clone());
         registry.register("sip_calls_answered", "Calls answered with 200", self.answered.clone());
         registry.register("sip_calls_placed", "Calls that we made, by what became of them", self.placed.clone());
+        registry.register(
+            "sip_registrations",
+            "Our registrations at the PBX and at trunks, by state",
+            self.registrations.clone(),
+        );
         registry.register("sip_panics", "Panics caught in call or receive tasks", self.panics.clone());
         registry.register("sip_dialogs", "Dialogs, in setup or established", self.dialogs.clone());
         registry.register("sip_tcp_connections", "Open SIP TCP connections", self.tcp_connections.clone());
@@ -95,6 +157,14 @@ impl SipMetrics {
         self.placed.get_or_create(&ReasonLabel { reason: outcome }).inc();
     }
 
+    /// One more registration, which begins as registering.
+    pub(super) fn registration(&self, peer: &str) -> ShownRegistration {
+        let state = Mutex::new(RegistrationState::Registering);
+        let shown = ShownRegistration { gauges: self.registrations.clone(), peer: peer.to_owned(), state };
+        shown.gauge(RegistrationState::Registering).inc();
+        shown
+    }
+
     pub(super) fn panicked(&self) {
         self.panics.inc();
     }
@@ -107,6 +177,13 @@ impl SipMetrics {
     #[cfg(test)]
     pub(super) fn refused_count(&self, reason: &'static str) -> u64 {
         self.refused.get_or_create(&ReasonLabel { reason }).get()
+    }
+
+    #[cfg(test)]
+    pub(super) fn registration_count(&self, peer: &str, state: RegistrationState) -> i64 {
+        self.registrations
+            .get_or_create_owned(&RegistrationLabels { peer: peer.to_owned(), state: state.label() })
+            .get()
     }
 
     #[cfg(test)]

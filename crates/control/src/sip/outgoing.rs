@@ -15,7 +15,7 @@ use super::ingress::Stack;
 use super::names::Lead;
 use crate::dialing::CallFailure;
 use driver::Driver;
-pub(super) use target::{CallerId, Target};
+pub(super) use target::{CallerId, Target, escaped};
 
 /// Progress that waits for whoever called; provisional news beyond it is left out, as the final one makes it old.
 const PROGRESS: usize = 8;

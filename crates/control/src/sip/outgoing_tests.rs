@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rsipstack::sip::prelude::HeadersExt;
+use rsipstack::sip::{Response, SipMessage};
 use testkit::sip_message::{Message, param};
 use testkit::sip_ua::Transport;
 use testkit::sip_uas::digest::{Gate, value};
@@ -14,6 +16,7 @@ use super::call::{Call, Happening};
 use super::loopback_tests::{House, PATIENCE, fast, happens, settings};
 use super::outgoing::{CallerId, Dialling, Progress, Target, Way, dial};
 use super::rejection::Rejection;
+use super::wire;
 use crate::config::{SipConfig, SipCredentials};
 use crate::dialing::{CallFailure, Path, Route, TransportChoice, Trunk};
 
@@ -509,7 +512,6 @@ fn broken(invite: &Message) -> Vec<Vec<u8>> {
         whole.replace("Content-Length: ", "Content-Length: -"),
         whole.replace("CSeq: 1 INVITE", "CSeq: 1 BYE"),
         whole.replace("CSeq: 1 INVITE", "CSeq: x INVITE"),
-        whole.replace("To: <", "To: <<"),
         whole.replace("Call-ID: ", "Call-ID: x"),
         whole.replace("\r\nTo: ", "\r\nX: "),
         whole.replace("Contact: ", "Contact: <sip:evil@h\u{0}>, "),
@@ -523,6 +525,11 @@ fn broken(invite: &Message) -> Vec<Vec<u8>> {
         }
     }
     all.into_iter().map(String::into_bytes).collect()
+}
+
+fn is_ours(response: &Response, invite: &Message) -> bool {
+    response.header_value("Call-ID").as_deref() == invite.header("Call-ID")
+        && response.header_value("CSeq").as_deref() == invite.header("CSeq")
 }
 
 fn broken_then_busy(invite: &Message) -> Vec<Vec<u8>> {
@@ -539,6 +546,12 @@ async fn broken_responses_are_counted_and_the_call_goes_on() {
     let mut dialling = call(&house, with_login(trunk(uas.address()))).await;
     assert_eq!(failed(&mut dialling).await, CallFailure::Busy);
     assert!(house.metrics.dropped_count("malformed") >= 8, "{}", house.metrics.dropped_count("malformed"));
+    let invite = &uas.of_method("INVITE").first().unwrap().message;
+    for bytes in broken(invite).iter().take(14) {
+        let read = wire::read(bytes, uas.address());
+        let known = read.is_ok_and(|message| matches!(message, SipMessage::Response(r) if is_ours(&r, invite)));
+        assert!(!known, "{}", String::from_utf8_lossy(bytes));
+    }
     assert_eq!(house.metrics.panic_count(), 0);
     // The provider forgot this call when it made its own responses.
     assert!(uas.take_violations().iter().all(|v| v.starts_with("ACK of nothing")));

@@ -50,6 +50,13 @@ pub(super) fn invite(request: &Request, source: SocketAddr) -> Result<Wanted, Re
     })
 }
 
+/// The number that was called, from To: what a registrar leaves there when it puts our Contact into the Request-URI. `None` when
+/// it has no user.
+pub(super) fn called(request: &Request) -> Option<String> {
+    let called = clean(&Identity::from_header(request.to_header().ok()?.value()).number, MAX_EXTENSION_CHARS);
+    (!called.is_empty()).then_some(called)
+}
+
 /// 420 for every option tag in Require: we support none (RFC 3261 §8.2.2.3).
 pub(super) fn requirements(request: &Request) -> Result<(), Rejection> {
     let tags: Vec<&str> = request

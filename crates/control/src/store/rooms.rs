@@ -1,5 +1,7 @@
 //! Rooms as they are set, with the policies for their call and who owns them while they are active.
 
+use std::collections::BTreeSet;
+
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
 use sqlx::{Any, AssertSqlSafe, Row};
@@ -213,6 +215,15 @@ impl Store {
         nullable("external_invitees", Kind::Text),
         nullable("custom_options", Kind::Text),
     ];
+
+    /// Every room's extension.
+    ///
+    /// # Errors
+    /// `Busy` when the database is not there.
+    pub async fn extensions(&self) -> Result<BTreeSet<String>, Error> {
+        let query = sqlx::query_scalar::<_, String>("SELECT extension_number FROM rooms");
+        Ok(query.fetch_all(&mut *self.reader().await?).await?.into_iter().collect())
+    }
 
     /// Every room with the epoch of its last activation, for the start.
     ///

@@ -14,16 +14,17 @@ pub struct Gate {
     algorithms: Vec<&'static str>,
     /// So many good answers are told that their nonce is stale.
     stale: u32,
+    /// Counts nonces.
     nonce: u32,
-    /// The algorithm of the last good answer.
-    used: Option<String>,
+    /// Given out and not used yet: each serves once.
+    open: Vec<String>,
 }
 
 impl Gate {
     /// These credentials, by one of these algorithms (`MD5`, `SHA-256`, or one that nobody knows).
     pub fn new(user: &str, password: &str, algorithms: &[&'static str]) -> Self {
         let (user, password) = (user.to_owned(), password.to_owned());
-        Self { realm: "testkit", user, password, algorithms: algorithms.to_vec(), stale: 0, nonce: 1, used: None }
+        Self { realm: "testkit", user, password, algorithms: algorithms.to_vec(), stale: 0, nonce: 0, open: Vec::new() }
     }
 
     /// The first so many good answers come with a nonce that is too old.
@@ -44,11 +45,13 @@ impl Gate {
             self.stale -= 1;
         }
         self.nonce += 1;
+        let nonce = format!("n{}", self.nonce);
+        self.open.push(nonce.clone());
         let stale = if good { ", stale=true" } else { "" };
         let challenge = |algorithm: &&str| {
             format!(
-                "Digest realm=\"{}\", nonce=\"n{}\", algorithm={algorithm}, qop=\"auth\", opaque=\"o,p\"{stale}",
-                self.realm, self.nonce
+                "Digest realm=\"{}\", nonce=\"{nonce}\", algorithm={algorithm}, qop=\"auth\", opaque=\"o,p\"{stale}",
+                self.realm
             )
         };
         Some(self.algorithms.iter().map(challenge).collect())
@@ -63,12 +66,11 @@ impl Gate {
             _ => hex(&Sha256::digest(text.as_bytes())),
         };
         let (nc, cnonce) = (value("nc").unwrap_or_default(), value("cnonce").unwrap_or_default());
-        let nonce = format!("n{}", self.nonce);
+        let Some(at) = self.open.iter().position(|open| value("nonce").as_ref() == Some(open)) else { return false };
+        let nonce = self.open.remove(at);
         let secret = hash(format!("{}:{}:{}", self.user, self.realm, self.password));
         let expected = hash(format!("{secret}:{nonce}:{nc}:{cnonce}:auth:{}", hash(format!("{method}:{uri}"))));
-        self.used = Some(algorithm.clone());
         value("username").as_deref() == Some(self.user.as_str())
-            && value("nonce").as_deref() == Some(nonce.as_str())
             && value("opaque").as_deref() == Some("o,p")
             && value("uri").as_deref() == Some(uri.as_str())
             && nc == "00000001"

@@ -146,7 +146,7 @@ pub(super) struct Ids<'a> {
 }
 
 /// A user part (RFC 3261 §19.1.2).
-fn escaped(user: &str) -> String {
+pub(in crate::sip) fn escaped(user: &str) -> String {
     let mut out = String::with_capacity(user.len());
     for byte in user.bytes() {
         if byte.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/".contains(&byte) {
