@@ -285,9 +285,10 @@ impl Worker {
             }
             Command::StopRecording { room, recording } => {
                 let tick = self.clock.tick();
-                if let Ok(room) = self.room(room) {
-                    room.stop_recording(recording, tick);
+                if let Ok(target) = self.room(room) {
+                    target.stop_recording(recording, tick);
                 }
+                self.expire_announcements(room);
             }
             Command::Snapshot { room, reply } => reply.send(self.room(room).map(|r| r.snapshot())),
             Command::Stop => self.stopped = true,
