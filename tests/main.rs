@@ -13,6 +13,7 @@ mod keys;
 mod lifecycle;
 mod moderation;
 mod outage;
+mod pbx;
 mod recordings;
 mod rest;
 mod restart;

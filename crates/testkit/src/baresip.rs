@@ -93,6 +93,15 @@ impl Baresip {
         self.wait_event("CALL_ESTABLISHED");
     }
 
+    /// Registers as this user at a registrar on loopback, and takes calls from there too.
+    ///
+    /// # Panics
+    /// When it is not registered; with its log.
+    pub fn register(&mut self, user: &str, password: &str, registrar: std::net::SocketAddr) {
+        self.command("uanew", &format!("<sip:{user}@{registrar}>;auth_pass={password};regint=60;answermode=auto"));
+        self.wait_event("REGISTER_OK");
+    }
+
     /// Presses one key (RFC 4733).
     ///
     /// # Panics

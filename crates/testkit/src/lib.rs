@@ -4,7 +4,8 @@
 //!
 //! Pure (no clock, no socket): [`tone`], [`signal`], [`picture`], [`scene`], [`video_codec`], [`g711`], [`netem`],
 //! [`clock`], [`sdp`], [`sip_message`], [`wav`], [`dtmf`]. With sockets and threads: [`rtp_peer`], [`video_peer`],
-//! [`sip_ua`], [`sip_uas`], [`ports`]. With child processes: [`server`], [`api`], [`postgres`], [`sipp`], [`baresip`], [`ffmpeg`].
+//! [`sip_ua`], [`sip_uas`], [`ports`]. With child processes: [`server`], [`api`], [`postgres`], [`sipp`], [`baresip`],
+//! [`kamailio`], [`ffmpeg`].
 
 pub mod api;
 pub mod baresip;
@@ -12,6 +13,7 @@ pub mod clock;
 pub mod dtmf;
 pub mod ffmpeg;
 pub mod g711;
+pub mod kamailio;
 pub mod netem;
 pub mod phone;
 pub mod picture;

@@ -201,6 +201,88 @@ mod tests {
         assert!((2800..3200).contains(&first.count()));
     }
 
+    /// A name server of one zone, written by hand: SRV records by name, everything else does not exist.
+    async fn serve(socket: tokio::net::UdpSocket, zone: Vec<(&'static str, Vec<(u16, u16, u16, &'static str)>)>) {
+        let mut buffer = [0; 512];
+        while let Ok((len, from)) = socket.recv_from(&mut buffer).await {
+            let query = buffer.get(..len).unwrap();
+            // One question after 12 bytes: labels, a zero, type and class.
+            let end = 12 + query[12..].iter().position(|b| *b == 0).unwrap() + 5;
+            let mut name = String::new();
+            let mut at = 12;
+            while query[at] != 0 {
+                let label = &query[at + 1..=at + usize::from(query[at])];
+                name.push_str(&String::from_utf8_lossy(label).to_ascii_lowercase());
+                name.push('.');
+                at += usize::from(query[at]) + 1;
+            }
+            let found = zone.iter().find(|(zone_name, _)| *zone_name == name).map(|(_, records)| records.clone());
+            let records = found.unwrap_or_default();
+            let mut answer = query[..2].to_vec();
+            answer.extend([
+                0x85,
+                if records.is_empty() { 0x83 } else { 0x80 },
+                0,
+                1,
+                0,
+                records.len() as u8,
+                0,
+                0,
+                0,
+                0,
+            ]);
+            answer.extend(&query[12..end]);
+            for (priority, weight, port, target) in records {
+                let mut data = Vec::new();
+                [priority, weight, port].iter().for_each(|n| data.extend(n.to_be_bytes()));
+                for label in target.split('.').filter(|l| !l.is_empty()) {
+                    data.push(label.len() as u8);
+                    data.extend(label.as_bytes());
+                }
+                data.push(0);
+                answer.extend([0xc0, 12, 0, 33, 0, 1, 0, 0, 0, 60]);
+                answer.extend((data.len() as u16).to_be_bytes());
+                answer.extend(data);
+            }
+            socket.send_to(&answer, from).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn srv_records_name_hosts_ports_and_the_transport() {
+        use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
+        let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let at = socket.local_addr().unwrap();
+        let zone = vec![
+            ("_sip._udp.both.test.", vec![(20, 0, 5062, "localhost."), (10, 0, 5061, "127.0.0.1.")]),
+            ("_sip._tcp.both.test.", vec![(10, 0, 5063, "localhost.")]),
+            ("_sip._tcp.tcp.test.", vec![(10, 0, 5064, "localhost.")]),
+            ("_sip._udp.none.test.", vec![(0, 0, 0, ".")]),
+        ];
+        tokio::spawn(serve(socket, zone));
+        let mut connection = ConnectionConfig::udp();
+        connection.port = at.port();
+        let server = NameServerConfig::new(at.ip(), true, vec![connection]);
+        let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
+        let provider = hickory_resolver::net::runtime::TokioRuntimeProvider::default();
+        let names = Names::with(TokioResolver::builder_with_config(config, provider).build().unwrap());
+        let ports = async |host: &str, choice| match names.leads(host, None, choice).await {
+            Ok(leads) => {
+                let mut found: Vec<_> = leads.iter().map(|l| (l.address.port(), l.transport)).collect();
+                found.dedup();
+                found
+            }
+            Err(_) => Vec::new(),
+        };
+        let udp = [(5061, Transport::Udp), (5062, Transport::Udp)];
+        assert_eq!(ports("both.test", TransportChoice::Auto).await, udp);
+        assert_eq!(ports("both.test", TransportChoice::Tcp).await, [(5063, Transport::Tcp)]);
+        assert_eq!(ports("tcp.test", TransportChoice::Auto).await, [(5064, Transport::Tcp)]);
+        // A target that is no name is not followed; without records it is the name's own address.
+        assert_eq!(ports("none.test", TransportChoice::Udp).await, []);
+        assert_eq!(ports("localhost", TransportChoice::Udp).await, [(5060, Transport::Udp)]);
+    }
+
     #[tokio::test]
     async fn addresses_need_no_names_and_the_port_has_its_default() {
         let names = Names { resolver: None };

@@ -61,6 +61,8 @@ async fn call(house: &House, trunk: Trunk) -> Dialling {
 async fn call_with(house: &House, trunk: Trunk, offer: String) -> Dialling {
     let target = target(trunk);
     let way = Way::find(&house.front.stack, &target).await.unwrap();
+    // What the offer's addresses are made of.
+    assert!(way.reachable.local.is_loopback() && way.reachable.advertised.is_loopback());
     dial(&house.front.stack, target, way, offer)
 }
 
@@ -546,7 +548,7 @@ async fn broken_responses_are_counted_and_the_call_goes_on() {
     let mut dialling = call(&house, with_login(trunk(uas.address()))).await;
     assert_eq!(failed(&mut dialling).await, CallFailure::Busy);
     assert!(house.metrics.dropped_count("malformed") >= 8, "{}", house.metrics.dropped_count("malformed"));
-    let invite = &uas.of_method("INVITE").first().unwrap().message;
+    let invite = &uas.of_method("INVITE").swap_remove(0).message;
     for bytes in broken(invite).iter().take(14) {
         let read = wire::read(bytes, uas.address());
         let known = read.is_ok_and(|message| matches!(message, SipMessage::Response(r) if is_ours(&r, invite)));
