@@ -68,8 +68,8 @@ impl Kamailio {
     /// # Panics
     /// When it does not answer.
     pub fn contacts(&self, user: &str) -> Vec<String> {
-        // An unknown user is an error to it.
-        let Ok(text) = ask(&self.dir, &["ul.lookup", "location", user]) else { return Vec::new() };
+        // Digits are numbers to it unless they are said to be a string. An unknown user is an error to it.
+        let Ok(text) = ask(&self.dir, &["ul.lookup", "location", &format!("s:{user}")]) else { return Vec::new() };
         text.lines().filter_map(|line| line.trim().strip_prefix("Address: ")).map(str::to_owned).collect()
     }
 

@@ -75,7 +75,7 @@ impl std::fmt::Debug for Offered {
 #[derive(Debug)]
 enum Origin {
     /// The far end: this is what we answer.
-    Theirs(Invite),
+    Theirs(Box<Invite>),
     /// We, and it was answered; with this number.
     Ours(u32),
 }
@@ -160,7 +160,7 @@ impl Call {
             reachable,
             dialog,
             flow,
-            origin: Origin::Theirs(invite),
+            origin: Origin::Theirs(Box::new(invite)),
             listed,
             inbox,
             setup: Some(setup),

@@ -193,7 +193,7 @@ impl Answers {
             return false;
         }
         // The strongest of each realm first.
-        offered.sort_by(|a, b| b.algorithm.cmp(&a.algorithm));
+        offered.sort_by_key(|challenge| std::cmp::Reverse(challenge.algorithm));
         let mut taken = false;
         let mut seen: Vec<(bool, String)> = Vec::new();
         for challenge in offered {

@@ -211,6 +211,13 @@ impl Flow {
         }
     }
 
+    /// Closes a TCP connection that gives no sign of life.
+    pub(super) fn close(&self) {
+        if let Raw::Tcp(end) = &self.raw {
+            end.closed.cancel();
+        }
+    }
+
     /// A dialog beside the reader holds this TCP connection.
     pub(super) fn is_shared(&self) -> bool {
         match &self.raw {

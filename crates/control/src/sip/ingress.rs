@@ -26,13 +26,14 @@ use super::dialogs::Dialogs;
 use super::flow::{Flow, UdpSide};
 use super::info::INFO_TYPES;
 use super::metrics::SipMetrics;
-use super::names::Names;
+use super::names::{Lead, Names};
 use super::rejection::{ACCEPT, ALLOW, Added, Rejection};
 use super::screen;
 use super::tcp::Links;
 use super::transaction::{Inbound, Invite};
 use super::wire::{self, Echo};
 use crate::config::{Live, SipConfig};
+use crate::dialing::TransportChoice;
 
 /// Admitted calls that may wait for reception, which only spawns a task for each.
 const CALLS: usize = 4096;
@@ -135,6 +136,25 @@ impl Stack {
     pub(super) fn reachable_from(&self, peer: SocketAddr, transport: Transport) -> Reachable {
         let ip = self.udp.as_ref().map_or(self.settings.listen.ip(), |udp| udp.bound.ip());
         Reachable::toward(peer, SocketAddr::new(ip, self.port()), self.settings.advertise, transport)
+    }
+
+    /// Addresses of `host` that our sockets reach, the first to be tried first; the text says why there are none.
+    pub(super) async fn leads(
+        &self,
+        host: &str,
+        port: Option<u16>,
+        choice: TransportChoice,
+    ) -> Result<Vec<Lead>, String> {
+        let mut leads = self.names.leads(host, port, choice).await?;
+        let ours = self.settings.listen.ip();
+        // [::] takes both families, any other address its own alone.
+        let both = ours.is_unspecified() && ours.is_ipv6();
+        leads.retain(|lead| both || lead.address.is_ipv4() == ours.to_canonical().is_ipv4());
+        if self.udp.is_none() {
+            // Only TCP is switched on.
+            leads.iter_mut().for_each(|lead| lead.transport = Transport::Tcp);
+        }
+        if leads.is_empty() { Err(format!("{host} has no address that sip.listen reaches")) } else { Ok(leads) }
     }
 
     /// One whole message from `flow`'s peer.

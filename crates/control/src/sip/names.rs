@@ -119,7 +119,7 @@ impl Names {
             _ => None,
         });
         let records = records.filter(|r| r.target != "." && r.port != 0).take(MAX_RECORDS).collect();
-        ordered(records, |below| random_below(below))
+        ordered(records, random_below)
     }
 }
 
@@ -195,14 +195,17 @@ mod tests {
         let mut seed = 1u32;
         let mut random = |below: u32| {
             seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (u64::from(seed) * u64::from(below) >> 32) as u32
+            ((u64::from(seed) * u64::from(below)) >> 32) as u32
         };
         let first = (0..4000).filter(|_| targets(vec![record(1, 75, "a"), record(1, 25, "b")], &mut random) == "ab");
         assert!((2800..3200).contains(&first.count()));
     }
 
+    /// Priority, weight, port and target.
+    type Srv = (u16, u16, u16, &'static str);
+
     /// A name server of one zone, written by hand: SRV records by name, everything else does not exist.
-    async fn serve(socket: tokio::net::UdpSocket, zone: Vec<(&'static str, Vec<(u16, u16, u16, &'static str)>)>) {
+    async fn serve(socket: tokio::net::UdpSocket, zone: Vec<(&'static str, Vec<Srv>)>) {
         let mut buffer = [0; 512];
         while let Ok((len, from)) = socket.recv_from(&mut buffer).await {
             let query = buffer.get(..len).unwrap();

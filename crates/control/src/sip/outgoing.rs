@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::address::{Reachable, Transport};
+use super::address::Reachable;
 use super::call::Call;
 use super::ingress::Stack;
 use super::names::Lead;
@@ -48,14 +48,8 @@ impl Way {
     /// # Errors
     /// `Unreachable`, when it has no address that we can send to.
     pub(super) async fn find(stack: &Stack, target: &Target) -> Result<Self, CallFailure> {
-        let found = stack.names.leads(&target.host, target.port, target.transport).await;
+        let found = stack.leads(&target.host, target.port, target.transport).await;
         let mut leads = found.map_err(CallFailure::Unreachable)?;
-        if stack.udp.is_none() {
-            // Only TCP is switched on.
-            for lead in &mut leads {
-                lead.transport = Transport::Tcp;
-            }
-        }
         let Some(first) = leads.first().copied() else {
             return Err(CallFailure::Unreachable(format!("{} has no address", target.host)));
         };
@@ -67,7 +61,7 @@ impl Way {
     /// One more address, after the others.
     #[cfg(test)]
     pub(super) fn and_then_try(&mut self, address: std::net::SocketAddr) {
-        let transport = self.leads.first().map_or(Transport::Udp, |lead| lead.transport);
+        let transport = self.leads.first().map_or(super::address::Transport::Udp, |lead| lead.transport);
         self.leads.push(Lead { address, transport });
     }
 }

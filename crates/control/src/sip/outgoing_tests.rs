@@ -228,7 +228,7 @@ async fn each_refusal_comes_with_its_reason() {
         uas.script(Script::ringing(Outcome::Reject(code, words)));
         let mut dialling = call(&house, trunk(uas.address())).await;
         assert_eq!(failed(&mut dialling).await, expected, "{code}");
-        assert_eq!(house.metrics.placed_count(expected.label()) > 0, true);
+        assert!(house.metrics.placed_count(expected.label()) > 0);
     }
     house.empties().await;
 }

@@ -26,7 +26,7 @@ pub(super) async fn follow(stack: Arc<Stack>, trunks: Vec<Arc<Trunk>>, pbx: Opti
     let mut first = true;
     loop {
         for (name, host, port, transport) in &peers {
-            match stack.names.leads(host, *port, *transport).await {
+            match stack.leads(host, *port, *transport).await {
                 Ok(leads) => stack.admission.welcome(name, leads.iter().map(|lead| lead.address.ip()).collect()),
                 Err(why) if first => {
                     warn!(peer = %name, why, "a trunk has no address; calls to and from it fail for now")

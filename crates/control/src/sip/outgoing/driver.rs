@@ -59,7 +59,7 @@ enum Tried {
     /// Nobody there, or it shuns us: the next address may do.
     Next(CallFailure),
     Over(CallFailure),
-    Answered(Inviting, Box<Response>),
+    Answered(Box<Inviting>, Box<Response>),
     /// Given up, and nothing is left of it.
     Wound,
 }
@@ -101,7 +101,7 @@ impl Driver {
         let (listed, mut inbox) = self.stack.dialogs.call_out(self.tag.clone(), self.call_id.clone());
         info!(call_id = ?self.call_id, number = ?self.target.number, host = ?self.target.host, "calling");
         let failure = match self.tries().await {
-            Tried::Answered(inviting, response) => match self.answered(inviting, &response, listed, inbox).await {
+            Tried::Answered(inviting, response) => match self.answered(*inviting, &response, listed, inbox).await {
                 Ok((call, sdp)) => {
                     self.stack.metrics.placed("answered");
                     info!(call_id = ?self.call_id, number = ?self.target.number, "call answered");
@@ -226,9 +226,8 @@ impl Driver {
         };
         let mut answers = Answers::default();
         loop {
-            let inviting = match Inviting::start(&self.stack.endpoint, request.clone(), hop.clone()) {
-                Some(inviting) => inviting,
-                None => return Tried::Over(CallFailure::Broken("the INVITE has no key".to_owned())),
+            let Some(inviting) = Inviting::start(&self.stack.endpoint, request.clone(), hop.clone()) else {
+                return Tried::Over(CallFailure::Broken("the INVITE has no key".to_owned()));
             };
             let (inviting, response, heard) = match self.finals(inviting).await {
                 Ok(found) => found,
@@ -236,12 +235,13 @@ impl Driver {
             };
             let code = response.status_code.code();
             if response.status_code.kind() == StatusCodeKind::Successful {
-                return Tried::Answered(inviting, response);
+                return Tried::Answered(Box::new(inviting), response);
             }
             if self.ending.is_some() {
                 return Tried::Wound;
             }
             if client::is_local(&response) && !heard {
+                hop.0.close();
                 return Tried::Next(CallFailure::Unreachable(format!("{}: no response", hop.0.peer)));
             }
             let failure = CallFailure::of_response(code, &reason(&response));

@@ -116,7 +116,7 @@ impl Line {
     /// One REGISTER, to one address after the other.
     async fn register(&mut self, expires: Duration) -> Outcome {
         let account = &self.account;
-        let leads = match self.stack.names.leads(&account.host, account.port, account.transport).await {
+        let leads = match self.stack.leads(&account.host, account.port, account.transport).await {
             Ok(leads) => leads,
             Err(why) => return Outcome::Unreachable(why),
         };
@@ -137,7 +137,11 @@ impl Line {
                 return Outcome::Refused("the registrar's address cannot be written".to_owned(), None);
             };
             last = match client::ask(&self.stack.endpoint, request, &hop, &self.login).await {
-                None => Outcome::Unreachable(format!("{}: no response", lead.address)),
+                None => {
+                    // Shared, it would be taken again.
+                    hop.0.close();
+                    Outcome::Unreachable(format!("{}: no response", lead.address))
+                }
                 Some(response) => match response.status_code.code() {
                     503 => refused(&response),
                     _ => return read(&response, &contact, expires),
