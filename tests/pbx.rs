@@ -46,7 +46,7 @@ fn rooms_are_registered_while_they_exist_and_phones_reach_them_through_the_pbx()
         phone.hang_up();
         wait_participants(&api, &room, 0);
 
-        api.act(&format!("/api/conference_rooms/{other}/destroy")).expect(200);
+        api.act(&format!("/api/conference_rooms/{other}/destroy")).expect(204);
         pbx.wait_unregistered("901");
         server.terminate();
         assert!(server.wait_exit(SOON * 4).success());
