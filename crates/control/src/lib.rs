@@ -68,6 +68,8 @@ pub struct Server {
     sip: SipHandle,
     /// To whoever registers them.
     known_extensions: watch::Sender<Arc<BTreeSet<String>>>,
+    /// Cancelled when no more calls are to come.
+    leaving: CancellationToken,
     /// Cancelled when the calls have ended, or have to.
     end_of_calls: CancellationToken,
     metrics_listener: Option<TcpListener>,
@@ -111,7 +113,9 @@ impl Server {
         let sip_metrics = SipMetrics::default();
         metrics.register(|registry| sip_metrics.register(registry));
         let (known, extensions) = watch::channel(Arc::default());
-        let peers = Peers { trunks: config.trunks.clone(), pbx: config.pbx.clone(), extensions };
+        let leaving = CancellationToken::new();
+        let (trunks, pbx) = (config.trunks.clone(), config.pbx.clone());
+        let peers = Peers { trunks, pbx, extensions, leaving: leaving.clone() };
         let (settings, live) = (config.sip.clone(), config.live.clone());
         // Last: from here on calls come.
         let sip = sip::serve(settings, peers, live, rooms.clone(), sip_metrics, end_of_calls.clone())
@@ -132,6 +136,7 @@ impl Server {
             certificates,
             sip,
             known_extensions: known,
+            leaving,
             end_of_calls,
             metrics_listener,
             first_admin_token,
@@ -219,6 +224,7 @@ impl Server {
             () = shutdown => None,
             Some(ended) = serving.join_next() => Some(ended),
         };
+        self.leaving.cancel();
         drain(&self.rooms, self.config.live.limits().grace).await;
         self.end_of_calls.cancel();
         self.sip.closed().await;

@@ -56,6 +56,8 @@ mod transaction;
 mod wire;
 
 #[cfg(test)]
+mod kamailio_tests;
+#[cfg(test)]
 mod loopback_tests;
 #[cfg(test)]
 mod outgoing_tests;
@@ -148,6 +150,8 @@ pub struct Peers {
     pub pbx: Option<PbxConfig>,
     /// The extensions that there are now.
     pub extensions: Extensions,
+    /// Cancelled when no more calls are to come: registrations are taken back.
+    pub leaving: CancellationToken,
 }
 
 /// Listens; who may call, and how often, is read from `live` each time. On `shutdown` every call gets BYE, then the sockets close; new calls are refused as soon as `rooms` no longer
@@ -165,7 +169,7 @@ pub async fn serve(
 ) -> Result<SipHandle, SipError> {
     let doorkeeper = rooms.clone();
     let accepting = Box::new(move || doorkeeper.accepting());
-    let Peers { trunks, pbx, extensions } = peers;
+    let Peers { trunks, pbx, extensions, leaving } = peers;
     let shared_users = registration::shared_users(&trunks, pbx.as_ref());
     let timers = EndpointOption::default();
     let (front, calls) = Front::open(settings, shared_users, live, metrics, timers, accepting).await?;
@@ -179,7 +183,7 @@ pub async fn serve(
     let ended = tokio::spawn(async move {
         shutdown.cancelled().await;
         hang_up_all.cancel();
-        unregister.cancel();
+        leaving.cancel();
         let until = Instant::now() + LEAVE_TIME;
         while closing.dialogs.len() > 0 && Instant::now() < until {
             sleep(Duration::from_millis(20)).await;

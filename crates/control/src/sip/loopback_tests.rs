@@ -76,7 +76,7 @@ impl House {
         Self { front, calls, metrics, accepting }
     }
 
-    async fn call(&mut self) -> Call {
+    pub(super) async fn call(&mut self) -> Call {
         timeout(PATIENCE, self.calls.recv()).await.expect("a call in time").expect("open")
     }
 
