@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::rtcp::Out;
+use super::rtcp::{Out, Sources};
 use crate::units::{Bitrate, Ssrc};
 
 /// Transport layer feedback.
@@ -210,19 +210,6 @@ impl Iterator for Limits<'_> {
             bitrate: scaled(word >> 9 & 0x1_ffff, b0 >> 2),
             overhead_bytes: (word & 0x1ff) as u16,
         })
-    }
-}
-
-/// The sources of a REMB; at most 255.
-#[derive(Clone, Debug)]
-pub struct Sources<'a>(&'a [[u8; 4]]);
-
-impl Iterator for Sources<'_> {
-    type Item = Ssrc;
-    fn next(&mut self) -> Option<Ssrc> {
-        let (first, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(Ssrc(u32::from_be_bytes(*first)))
     }
 }
 

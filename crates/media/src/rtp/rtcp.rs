@@ -132,9 +132,9 @@ impl Iterator for ReportBlocks<'_> {
     }
 }
 
-/// The sources of a BYE; at most 31.
+/// The sources of a BYE, at most 31, or of a REMB, at most 255.
 #[derive(Clone, Debug)]
-pub struct Sources<'a>(&'a [[u8; 4]]);
+pub struct Sources<'a>(pub(super) &'a [[u8; 4]]);
 
 impl Iterator for Sources<'_> {
     type Item = Ssrc;

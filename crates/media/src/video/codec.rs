@@ -4,6 +4,7 @@
 mod debt;
 pub mod h264;
 mod rate;
+mod regulator;
 pub mod sps;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -9,8 +9,8 @@ use std::time::Duration;
 use openh264_sys2 as ffi;
 use openh264_sys2::source::APILoader;
 
-use super::debt::Debt;
-use super::rate::{RateControl, Scale};
+use super::rate::Scale;
+use super::regulator::{Plan, Regulator};
 use super::sps::{self, Sps};
 use super::{DecodeError, EncoderSettings, check_picture, check_size};
 use crate::error::Error;
@@ -26,11 +26,7 @@ pub struct H264Encoder {
     settings: EncoderSettings,
     /// In units of `level_idc`.
     level: i32,
-    rate: RateControl,
-    debt: Debt,
-    keyframe_owed: bool,
-    /// The library has seen no picture yet, and will make a keyframe of the first whether it is asked or not.
-    begins: bool,
+    regulator: Regulator,
 }
 
 /// OpenH264 closes a slice 120 bytes below what it is given (a macroblock's worth, and room for headers), before the bytes that
@@ -48,8 +44,7 @@ impl H264Encoder {
     pub fn new(settings: EncoderSettings) -> Result<Self, Error> {
         let level = level(settings);
         let library = EncoderLibrary::new(settings, level)?;
-        let (rate, debt) = (RateControl::new(SCALE), Debt::default());
-        Ok(Self { library, settings, level, rate, debt, keyframe_owed: true, begins: true })
+        Ok(Self { library, settings, level, regulator: Regulator::new(SCALE) })
     }
 
     /// See [`super::Encoder::encode`].
@@ -62,22 +57,13 @@ impl H264Encoder {
     ) -> Result<bool, Error> {
         out.clear();
         check_picture(&picture, self.settings.resolution)?;
-        self.keyframe_owed |= keyframe;
-        self.debt.pay(at);
-        let keyframe = self.keyframe_owed && self.debt.allows(true);
-        if !keyframe && (self.begins || !self.debt.allows(false)) {
-            return Ok(false);
-        }
-        let quantizer = self.rate.choose(&picture, keyframe, &self.debt, self.settings);
-        if let Err(code) = self.library.encode(&picture, at, quantizer, keyframe, out) {
+        let Some(plan) = self.regulator.plan(&picture, at, keyframe, self.settings) else { return Ok(false) };
+        if let Err(code) = self.library.encode(&picture, at, plan, out) {
             self.restart()?;
             out.clear();
             return Err(Error::Broken(format!("OpenH264 failed to encode (code {code})")));
         }
-        self.keyframe_owed &= !out.is_keyframe;
-        self.begins = false;
-        self.rate.learn(out.bytes.len(), out.is_keyframe);
-        self.debt.add(out.bytes.len(), out.is_keyframe, self.settings.bitrate);
+        self.regulator.made(out, self.settings);
         Ok(!out.bytes.is_empty())
     }
 
@@ -89,7 +75,7 @@ impl H264Encoder {
 
     fn restart(&mut self) -> Result<(), Error> {
         self.level = level(self.settings);
-        (self.keyframe_owed, self.begins) = (true, true);
+        self.regulator.restart();
         self.library = EncoderLibrary::new(self.settings, self.level)?;
         Ok(())
     }
@@ -230,12 +216,11 @@ impl EncoderLibrary {
         &mut self,
         picture: &PictureView<'_>,
         at: Duration,
-        quantizer: u8,
-        keyframe: bool,
+        plan: Plan,
         out: &mut AccessUnit,
     ) -> Result<(), c_int> {
-        self.set_quantizer(quantizer)?;
-        if keyframe {
+        self.set_quantizer(plan.quantizer)?;
+        if plan.keyframe {
             self.force_keyframe();
         }
         let plane = |plane: &[u8]| plane.as_ptr().cast_mut();

@@ -9,8 +9,8 @@ use std::time::Duration;
 use vpx_sys as ffi;
 use vpx_sys::{VPX_CODEC_OK, vp8_dec_control_id, vp8e_enc_control_id, vpx_codec_err_t, vpx_img_fmt};
 
-use super::debt::Debt;
-use super::rate::{RateControl, Scale};
+use super::rate::Scale;
+use super::regulator::Regulator;
 use super::sps::Vp8Header;
 use super::{DecodeError, EncoderSettings, check_picture, check_size};
 use crate::error::Error;
@@ -24,11 +24,7 @@ use crate::video::picture::PictureView;
 pub struct Vp8Encoder {
     library: EncoderLibrary,
     settings: EncoderSettings,
-    rate: RateControl,
-    debt: Debt,
-    keyframe_owed: bool,
-    /// The library has seen no picture yet, and will make a keyframe of the first whether it is asked or not.
-    begins: bool,
+    regulator: Regulator,
     /// Of the last picture, in units of the RTP clock; the library wants each to be later than the last.
     last: Option<i64>,
 }
@@ -37,15 +33,7 @@ impl Vp8Encoder {
     /// Allocates for pictures of this size. Errors when the library has no memory.
     pub fn new(settings: EncoderSettings) -> Result<Self, Error> {
         let library = EncoderLibrary::new(settings)?;
-        Ok(Self {
-            library,
-            settings,
-            rate: RateControl::new(SCALE),
-            debt: Debt::default(),
-            keyframe_owed: true,
-            begins: true,
-            last: None,
-        })
+        Ok(Self { library, settings, regulator: Regulator::new(SCALE), last: None })
     }
 
     /// See [`super::Encoder::encode`].
@@ -58,28 +46,19 @@ impl Vp8Encoder {
     ) -> Result<bool, Error> {
         out.clear();
         check_picture(&picture, self.settings.resolution)?;
-        self.keyframe_owed |= keyframe;
-        self.debt.pay(at);
-        let keyframe = self.keyframe_owed && self.debt.allows(true);
-        if !keyframe && (self.begins || !self.debt.allows(false)) {
-            return Ok(false);
-        }
-        let quantizer = self.rate.choose(&picture, keyframe, &self.debt, self.settings);
-        self.library.set_quantizer(quantizer).map_err(refused)?;
+        let Some(plan) = self.regulator.plan(&picture, at, keyframe, self.settings) else { return Ok(false) };
+        self.library.set_quantizer(plan.quantizer).map_err(refused)?;
         let clock = at.as_nanos() * u128::from(VIDEO_CLOCK_HZ) / 1_000_000_000;
         let now = i64::try_from(clock).unwrap_or(i64::MAX / 2).max(self.last.map_or(0, |last| last + 1));
         self.last = Some(now);
-        if let Err(code) = self.library.encode(&picture, now, self.settings.framerate, keyframe, out) {
+        if let Err(code) = self.library.encode(&picture, now, self.settings.framerate, plan.keyframe, out) {
             self.library = EncoderLibrary::new(self.settings)?;
-            (self.keyframe_owed, self.begins) = (true, true);
+            self.regulator.restart();
             self.last = None;
             out.clear();
             return Err(Error::Broken(format!("libvpx failed to encode (code {})", code as i32)));
         }
-        self.keyframe_owed &= !out.is_keyframe;
-        self.begins = false;
-        self.rate.learn(out.bytes.len(), out.is_keyframe);
-        self.debt.add(out.bytes.len(), out.is_keyframe, self.settings.bitrate);
+        self.regulator.made(out, self.settings);
         Ok(!out.bytes.is_empty())
     }
 
