@@ -19,6 +19,7 @@ mod rest;
 mod restart;
 mod sign_in;
 mod sipp_calls;
+mod sipp_video;
 mod support;
 mod tidy;
 mod video_calls;

@@ -16,7 +16,7 @@ fn scenario(name: &str) -> PathBuf {
 #[track_caller]
 fn play(server: &Server, name: &str, extension: &str, transport: Transport, calls: u32, rate: u32) -> Counted {
     let file = scenario(name);
-    let run = Run { scenario: &file, server: server.sip_address(), extension, transport, calls, rate };
+    let run = Run { scenario: &file, server: server.sip_address(), extension, transport, calls, rate, capture: None };
     match run.play() {
         Ok(counted) => counted,
         Err(why) => panic!("{name} over {transport:?}: {why}"),

@@ -1,10 +1,11 @@
 //! What several test files share.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::time::Duration;
 use testkit::api::Api;
-use testkit::phone::Phone;
-use testkit::sdp::Codec;
+use testkit::phone::{Phone, VideoPhone};
+use testkit::picture::Colour;
+use testkit::sdp::{Codec, VideoFormat};
 use testkit::server::{Server, Setup};
 use testkit::sip_message::Message;
 use testkit::{tone, wait};
@@ -22,6 +23,29 @@ pub(crate) fn setup() -> Setup {
 pub(crate) fn talker(server: &Server, extension: &str, name: &str, codec: Codec, hz: f64) -> Phone {
     let phone = Phone::dial(server.sip_address(), extension, name, codec).expect("the call is answered");
     phone.say(hz);
+    phone
+}
+
+/// What most phones with video can do.
+pub(crate) fn h264() -> VideoFormat {
+    VideoFormat::h264(97, 1, "42e01f")
+}
+
+/// VIDEO room 900 with a picture of this size, 15 a second, and more settings; gives its id.
+#[track_caller]
+pub(crate) fn video_room(api: &Api, size: (u32, u32), more: &Value) -> String {
+    let mut settings = json!({"mode": "VIDEO", "width": size.0, "height": size.1, "framerate": 15, "bitrate": 800});
+    for (key, value) in more.as_object().expect("an object") {
+        settings[key] = value.clone();
+    }
+    api.create_room_with("900", 20, &settings)
+}
+
+/// A phone that shows a colour in room 900.
+#[track_caller]
+pub(crate) fn shower(server: &Server, name: &str, format: &VideoFormat, colour: Colour) -> VideoPhone {
+    let phone = VideoPhone::dial(server.sip_address(), "900", name, format).expect("the call is answered");
+    phone.show_colour(colour);
     phone
 }
 

@@ -1,6 +1,6 @@
 //! VIDEO rooms end to end: coloured pictures go in, and are found at the right pixels of what each phone is sent.
 
-use crate::support::{setup, wait_participants};
+use crate::support::{h264, setup, shower, video_room, wait_participants};
 use serde_json::{Value, json};
 use std::time::Duration;
 use testkit::api::Api;
@@ -16,30 +16,9 @@ const ROOMS: &str = "/api/conference_rooms";
 /// How long a change may take to be on the screen: the phones' own patience.
 const SEEN: Duration = Duration::from_secs(10);
 
-fn h264() -> VideoFormat {
-    VideoFormat::h264(97, 1, "42e01f")
-}
-
-/// Room 900 with such a picture; gives its id.
-fn room(api: &Api, size: (u32, u32), more: &Value) -> String {
-    let mut settings = json!({"mode": "VIDEO", "width": size.0, "height": size.1, "framerate": 15, "bitrate": 800});
-    for (key, value) in more.as_object().expect("an object") {
-        settings[key] = value.clone();
-    }
-    api.create_room_with("900", 20, &settings)
-}
-
 fn server(legs: u16) -> Server {
     // Two pairs of ports for each.
     setup().legs(2 * legs).start()
-}
-
-/// A phone that shows a colour.
-#[track_caller]
-fn shower(server: &Server, name: &str, format: &VideoFormat, colour: Colour) -> VideoPhone {
-    let phone = VideoPhone::dial(server.sip_address(), "900", name, format).expect("the call is answered");
-    phone.show_colour(colour);
-    phone
 }
 
 /// The middle of somebody's tile, as the API tells it.
@@ -59,7 +38,7 @@ fn middle(api: &Api, room: &str, name: &str) -> (usize, usize) {
 fn everyone_sees_everyone_in_the_right_tile() {
     let server = server(6);
     let api = server.api();
-    let room = room(&api, (640, 480), &json!({}));
+    let room = video_room(&api, (640, 480), &json!({}));
     let shown = [("anna", Colour::Red), ("ben", Colour::Green), ("carla", Colour::Blue), ("dan", Colour::Yellow)];
     let vp8 = VideoFormat::vp8(98);
     let plain = VideoCall { is_plain: true, ..VideoCall::new(Codec::Pcmu, &[VideoFormat::h264(99, 0, "42800d")]) };
@@ -95,7 +74,7 @@ fn everyone_sees_everyone_in_the_right_tile() {
 fn every_layout_and_size_is_drawn_as_the_api_tells_it_without_a_call_being_dropped() {
     let server = server(11);
     let api = server.api();
-    let room = room(&api, (640, 360), &json!({"layout": "LAYOUT9"}));
+    let room = video_room(&api, (640, 360), &json!({"layout": "LAYOUT9"}));
     let names = ["a0", "a1", "a2", "a3", "a4", "a5", "a6", "a7", "a8"];
     let call = || {
         let mut call = VideoCall::new(Codec::Pcmu, &[h264()]);
@@ -155,7 +134,7 @@ fn every_layout_and_size_is_drawn_as_the_api_tells_it_without_a_call_being_dropp
 fn phone_without_video_hears_and_is_a_name() {
     let server = server(4);
     let api = server.api();
-    let room = room(&api, (640, 360), &json!({"layout": "LAYOUT2"}));
+    let room = video_room(&api, (640, 360), &json!({"layout": "LAYOUT2"}));
     let anna = shower(&server, "anna", &h264(), Colour::Red);
     let ben = Phone::dial(server.sip_address(), "900", "ben", Codec::Pcmu).expect("answered");
     anna.phone.say(700.0);
@@ -174,7 +153,7 @@ fn phone_without_video_hears_and_is_a_name() {
 fn video_is_added_held_and_dropped_by_re_invites() {
     let server = server(4);
     let api = server.api();
-    room(&api, (640, 360), &json!({"layout": "LAYOUT2"}));
+    video_room(&api, (640, 360), &json!({"layout": "LAYOUT2"}));
     let anna = shower(&server, "anna", &h264(), Colour::Red);
     let call = VideoCall { begins_with_video: false, ..VideoCall::new(Codec::Opus, &[h264()]) };
     let mut ben = VideoPhone::dial_with(server.sip_address(), "900", "ben", call).expect("answered");
@@ -208,7 +187,7 @@ fn api_room(api: &Api) -> String {
 fn keyframes_are_made_when_they_are_asked_for_and_not_otherwise() {
     let server = server(4);
     let api = server.api();
-    room(&api, (320, 240), &json!({"layout": "LAYOUT1"}));
+    video_room(&api, (320, 240), &json!({"layout": "LAYOUT1"}));
     let anna = shower(&server, "anna", &h264(), Colour::Green);
     anna.sees(160, 120, Colour::Green);
     let before = anna.video.seen().keyframes;
@@ -228,7 +207,7 @@ fn keyframes_are_made_when_they_are_asked_for_and_not_otherwise() {
 fn sender_is_asked_for_a_keyframe_by_info_where_it_lists_no_feedback() {
     let server = server(4);
     let api = server.api();
-    room(&api, (320, 240), &json!({"layout": "LAYOUT1"}));
+    video_room(&api, (320, 240), &json!({"layout": "LAYOUT1"}));
     let mut call = VideoCall { is_plain: true, ..VideoCall::new(Codec::Pcmu, &[h264()]) };
     call.video.receiving.plis = false;
     let anna = VideoPhone::dial_with(server.sip_address(), "900", "anna", call).expect("answered");
@@ -252,7 +231,7 @@ fn sender_is_asked_for_a_keyframe_by_info_where_it_lists_no_feedback() {
 fn loss_both_ways_is_repaired_and_is_over_when_it_ends() {
     let server = server(4);
     let api = server.api();
-    room(&api, (640, 360), &json!({"layout": "LAYOUT2"}));
+    video_room(&api, (640, 360), &json!({"layout": "LAYOUT2"}));
     let anna = shower(&server, "anna", &h264(), Colour::Red);
     let ben = shower(&server, "ben", &VideoFormat::vp8(98), Colour::Cyan);
     anna.sees(480, 180, Colour::Cyan);
@@ -279,7 +258,7 @@ fn loss_both_ways_is_repaired_and_is_over_when_it_ends() {
 fn garbage_costs_its_sender_the_tile_and_nobody_else_anything() {
     let server = server(4);
     let api = server.api();
-    room(&api, (640, 360), &json!({"layout": "LAYOUT2"}));
+    video_room(&api, (640, 360), &json!({"layout": "LAYOUT2"}));
     let anna = shower(&server, "anna", &h264(), Colour::Red);
     let ben = shower(&server, "ben", &h264(), Colour::Yellow);
     anna.sees(480, 180, Colour::Yellow);
@@ -312,7 +291,7 @@ fn garbage_costs_its_sender_the_tile_and_nobody_else_anything() {
 fn sender_may_change_its_size_and_fall_silent() {
     let server = server(4);
     let api = server.api();
-    room(&api, (640, 360), &json!({"layout": "LAYOUT2"}));
+    video_room(&api, (640, 360), &json!({"layout": "LAYOUT2"}));
     let anna = shower(&server, "anna", &h264(), Colour::Red);
     let ben = shower(&server, "ben", &h264(), Colour::Green);
     anna.sees(480, 180, Colour::Green);
@@ -335,7 +314,7 @@ fn sender_may_change_its_size_and_fall_silent() {
 fn talker_whom_nobody_sees_takes_a_tile() {
     let server = server(5);
     let api = server.api();
-    let room = room(&api, (640, 360), &json!({"layout": "LAYOUT2"}));
+    let room = video_room(&api, (640, 360), &json!({"layout": "LAYOUT2"}));
     let anna = shower(&server, "anna", &h264(), Colour::Red);
     let _ben = shower(&server, "ben", &h264(), Colour::Green);
     let carla = shower(&server, "carla", &h264(), Colour::Blue);
@@ -353,7 +332,7 @@ fn talker_whom_nobody_sees_takes_a_tile() {
 fn picture_goes_out_at_its_rate_and_without_bursts() {
     let server = server(5);
     let api = server.api();
-    room(&api, (640, 480), &json!({"framerate": 20, "bitrate": 600, "layout": "LAYOUT4"}));
+    video_room(&api, (640, 480), &json!({"framerate": 20, "bitrate": 600, "layout": "LAYOUT4"}));
     let phones: Vec<VideoPhone> = [("anna", Colour::Red), ("ben", Colour::Green), ("carla", Colour::Blue)]
         .iter()
         .map(|(name, colour)| shower(&server, name, &h264(), *colour))

@@ -1,6 +1,6 @@
 //! Recordings of VIDEO rooms, and previews: what ffmpeg makes of them.
 
-use crate::support::{path_of, setup, wait_recording};
+use crate::support::{h264, path_of, setup, shower, video_room, wait_recording};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use testkit::phone::VideoPhone;
 use testkit::picture::Colour;
 use testkit::sdp::{Codec, VideoFormat};
 use testkit::server::Server;
-use testkit::{ffmpeg, phone::VideoCall, signal, wait};
+use testkit::{chromium, ffmpeg, phone::VideoCall, signal, wait};
 
 const ROOMS: &str = "/api/conference_rooms";
 const SOON: Duration = Duration::from_secs(20);
@@ -19,25 +19,19 @@ fn server() -> Server {
 }
 
 fn room(api: &Api, more: &Value) -> String {
-    let mut settings = json!({
-        "mode": "VIDEO", "width": 640, "height": 360, "framerate": 15, "bitrate": 800, "layout": "LAYOUT2",
-    });
+    let mut settings = json!({"layout": "LAYOUT2"});
     for (key, value) in more.as_object().expect("an object") {
         settings[key] = value.clone();
     }
-    api.create_room_with("900", 20, &settings)
+    video_room(api, (640, 360), &settings)
 }
 
+/// A phone that shows a colour and says a tone.
 #[track_caller]
-fn shower(server: &Server, name: &str, format: &VideoFormat, colour: Colour, hz: f64) -> VideoPhone {
-    let phone = VideoPhone::dial(server.sip_address(), "900", name, format).expect("the call is answered");
-    phone.show_colour(colour);
+fn speaker(server: &Server, name: &str, format: &VideoFormat, colour: Colour, hz: f64) -> VideoPhone {
+    let phone = shower(server, name, format, colour);
     phone.phone.say(hz);
     phone
-}
-
-fn h264() -> VideoFormat {
-    VideoFormat::h264(97, 1, "42e01f")
 }
 
 fn download(api: &Api, server: &Server, recording: &Value, name: &str) -> PathBuf {
@@ -60,8 +54,8 @@ fn recording_is_an_mp4_of_what_was_seen_and_heard() {
     let room = room(&api, &json!({}));
     let base = format!("{ROOMS}/{room}");
     // VP8 only: the recording's H.264 is made for it alone.
-    let anna = shower(&server, "anna", &VideoFormat::vp8(98), Colour::Red, 500.0);
-    let ben = shower(&server, "ben", &VideoFormat::vp8(98), Colour::Green, 900.0);
+    let anna = speaker(&server, "anna", &VideoFormat::vp8(98), Colour::Red, 500.0);
+    let ben = speaker(&server, "ben", &VideoFormat::vp8(98), Colour::Green, 900.0);
     anna.sees(480, 180, Colour::Green);
     ben.sees(160, 180, Colour::Red);
     api.act(&format!("{base}/start_recording")).expect(200);
@@ -88,11 +82,41 @@ fn recording_is_an_mp4_of_what_was_seen_and_heard() {
 }
 
 #[test]
+fn recording_plays_and_seeks_in_a_browser() {
+    let server = server();
+    let api = server.api();
+    let room = room(&api, &json!({"layout": "LAYOUT1"}));
+    let base = format!("{ROOMS}/{room}");
+    let anna = speaker(&server, "anna", &h264(), Colour::Red, 500.0);
+    anna.sees(320, 180, Colour::Red);
+    api.act(&format!("{base}/start_recording")).expect(200);
+    anna.video.wait_pictures(45);
+    anna.show_colour(Colour::Blue);
+    anna.sees(320, 180, Colour::Blue);
+    anna.video.wait_pictures(45);
+    api.act(&format!("{base}/stop_recording")).expect(200);
+    let recording = wait_recording(&api, &room, "FINISHED");
+    let path = download(&api, &server, &recording, "recording.mp4");
+    let stated = ffmpeg::duration_s(&path).expect("a duration");
+    // Forwards to the end, back to the beginning, and where it is in between two keyframes.
+    let places = [stated - 0.5, 0.4, stated - 1.0];
+    let played = chromium::play(&path, &places, &[(100, 100), (540, 260)]).expect("it plays");
+    assert!((played.duration_s - stated).abs() < 0.1 && played.size == (640, 360), "{played:?}");
+    // Something of each second and a half, as a busy machine may stutter; and sound as well.
+    assert!(played.played_s > 0.2 && played.audio_bytes > 0, "{played:?}");
+    assert_eq!(played.sought.len(), 3, "{played:?}");
+    let colours = [Colour::Blue, Colour::Red, Colour::Blue];
+    for ((at, found), (place, colour)) in played.sought.iter().zip(places.into_iter().zip(colours)) {
+        assert!((at - place).abs() < 0.1 && *found == [Some(colour); 2], "{place}: {played:?}");
+    }
+}
+
+#[test]
 fn killed_while_recording_the_movie_is_recovered_and_plays() {
     let mut server = server();
     let api = server.api();
     let room = room(&api, &json!({"enable_recording": true}));
-    let anna = shower(&server, "anna", &h264(), Colour::Blue, 700.0);
+    let anna = speaker(&server, "anna", &h264(), Colour::Blue, 700.0);
     anna.sees(160, 180, Colour::Blue);
     let started = Instant::now();
     anna.video.wait_pictures(60);
@@ -113,7 +137,7 @@ fn another_size_is_another_part() {
     let api = server.api();
     let room = room(&api, &json!({}));
     let base = format!("{ROOMS}/{room}");
-    let anna = shower(&server, "anna", &h264(), Colour::Red, 700.0);
+    let anna = speaker(&server, "anna", &h264(), Colour::Red, 700.0);
     anna.sees(160, 180, Colour::Red);
     api.act(&format!("{base}/start_recording")).expect(200);
     anna.video.wait_pictures(20);
@@ -156,7 +180,7 @@ fn flash_and_beep_stay_together() {
     let anna = VideoPhone::dial_with(server.sip_address(), "900", "anna", call).expect("answered");
     anna.phone.peer.say(signal::beeps(48_000, -10.0));
     anna.flash();
-    let _ben = shower(&server, "ben", &h264(), Colour::Green, 0.0);
+    let _ben = speaker(&server, "ben", &h264(), Colour::Green, 0.0);
     anna.video.wait_pictures(30);
     api.act(&format!("{base}/start_recording")).expect(200);
     anna.video.wait_pictures(200);
@@ -200,8 +224,8 @@ fn preview_is_what_is_seen() {
     let server = server();
     let api = server.api();
     let room = room(&api, &json!({}));
-    let anna = shower(&server, "anna", &h264(), Colour::Red, 500.0);
-    let _ben = shower(&server, "ben", &h264(), Colour::Cyan, 900.0);
+    let anna = speaker(&server, "anna", &h264(), Colour::Red, 500.0);
+    let _ben = speaker(&server, "ben", &h264(), Colour::Cyan, 900.0);
     anna.video.wait_colours(&[(160, 180, Colour::Red), (480, 180, Colour::Cyan)]);
     let preview = api.get(&format!("{ROOMS}/{room}/preview.jpg")).expect(200);
     let path = server.scratch("preview.jpg");

@@ -66,6 +66,16 @@ def main():
             f"| {f['n']} × {size} in, {f['layout']}{recorded} | {f['cpu_ms_per_s'] / 1000:.2f} of a core, "
             f"{f['fps_leg']:.1f} pictures/s and {f['kbps_leg']:.0f} kbit/s to each |"
         )
+    for f in of("video_additions"):
+        more = (f["recorded_ms_per_s"] / f["plain_ms_per_s"] - 1) * 100
+        recorder = f["recorded_ms_per_s_of_threads"].get("recorder", 0)
+        print(f"| recorded as well, with a listener | {more:+.1f} %; the recorder's threads {recorder} ms/s |")
+        print(f"| {f['viewers']} viewers more | {f['ms_per_viewer_and_s']:.2f} ms/s each |")
+    for f in of("glass_to_glass"):
+        print(
+            f"| glass to glass at 30 pictures/s, p50 / p99 / max | {f['p50_ms']:.0f} / {f['p99_ms']:.0f} / {f['max_ms']:.0f} ms "
+            f"({f['turns']} changes, {f['missing']} missing) |"
+        )
     if of("api_ticks"):
         print(f"| ticks skipped meanwhile | {sum(f['skipped'] for f in of('api_ticks')):.0f} |")
 

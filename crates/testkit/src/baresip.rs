@@ -1,6 +1,8 @@
 //! baresip as a child process: a phone that nobody here wrote. It has a configuration directory of its own, speaks a WAV
 //! file, writes what it hears to another, and takes commands over its `ctrl_tcp` module (JSON in netstrings).
 
+use crate::ffmpeg;
+use crate::picture::{Colour, Picture};
 use crate::ports;
 use crate::sdp::Codec;
 use crate::server::TempDir;
@@ -150,6 +152,39 @@ impl Baresip {
         decoded.last().and_then(|path| wav::read(path).ok()).map_or(Vec::new(), |(_, pcm)| pcm)
     }
 
+    /// The picture that it decoded last, as its `snapshot` filter writes it.
+    ///
+    /// # Panics
+    /// When it decodes none.
+    pub fn picture(&mut self) -> Picture {
+        let png = self.dir.path().join("seen.png");
+        self.command("snapshot_recv", &png.display().to_string());
+        wait::until("a picture that baresip decoded", PATIENCE, || {
+            if !png.exists() {
+                return Err(log_of(&self.dir));
+            }
+            // Half written, it is looked at again.
+            let picture = ffmpeg::pictures(&png)?.pop().ok_or("no picture")?;
+            std::fs::remove_file(&png).map_err(|e| e.to_string())?;
+            Ok(picture)
+        })
+    }
+
+    /// Waits until it has decoded a picture with all these colours at these places.
+    ///
+    /// # Panics
+    /// With what it saw instead.
+    pub fn sees(&mut self, wanted: &[(usize, usize, Colour)]) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let picture = self.picture();
+            if wanted.iter().all(|&(x, y, colour)| picture.colour_at(x, y, 8) == Some(colour)) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{wanted:?}, but {}", picture.sketch(32, 18));
+        }
+    }
+
     /// Rate of what it says and hears.
     pub fn rate_hz(&self) -> u32 {
         self.rate_hz
@@ -246,7 +281,7 @@ fn config(dir: &TempDir, (codec, video): (Codec, Option<VideoCodec>), sip_port: 
              video_fps 15\nvideo_fullscreen no\nvidenc_format yuv420p\navcodec_h264enc libx264\navcodec_h264dec h264\n",
         );
         let codec = if video == VideoCodec::Vp8 { "vp8" } else { "avcodec" };
-        for module in [codec, "fakevideo"] {
+        for module in [codec, "fakevideo", "snapshot"] {
             let _ = writeln!(text, "module {module}.so");
         }
     }

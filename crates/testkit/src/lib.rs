@@ -3,12 +3,14 @@
 //! `media` or `control`. Plain threads, no runtime.
 //!
 //! Pure (no clock, no socket): [`tone`], [`signal`], [`picture`], [`scene`], [`video_codec`], [`g711`], [`netem`],
-//! [`clock`], [`sdp`], [`sip_message`], [`wav`], [`dtmf`]. With sockets and threads: [`rtp_peer`], [`video_peer`],
+//! [`clock`], [`sdp`], [`sip_message`], [`wav`], [`dtmf`], [`capture`]. With sockets and threads: [`rtp_peer`], [`video_peer`],
 //! [`sip_ua`], [`sip_uas`], [`ports`]. With child processes: [`server`], [`api`], [`postgres`], [`sipp`], [`baresip`],
-//! [`kamailio`], [`ffmpeg`].
+//! [`kamailio`], [`chromium`], [`ffmpeg`].
 
 pub mod api;
 pub mod baresip;
+pub mod capture;
+pub mod chromium;
 pub mod clock;
 pub mod dtmf;
 pub mod ffmpeg;

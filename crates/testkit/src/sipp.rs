@@ -22,6 +22,9 @@ pub struct Run<'a> {
     pub calls: u32,
     /// Calls that begin per second.
     pub rate: u32,
+    /// A pcap file that the scenario plays as `video.pcap`. SIPp plays it through a raw socket: as root, or with
+    /// `CAP_NET_RAW`.
+    pub capture: Option<&'a [u8]>,
 }
 
 /// What SIPp counted.
@@ -43,6 +46,9 @@ impl Run<'_> {
     pub fn play(&self) -> Result<Counted, String> {
         let dir = TempDir::new("sipp");
         let (errors, stats) = (dir.path().join("errors.log"), dir.path().join("stats.csv"));
+        if let Some(capture) = self.capture {
+            std::fs::write(dir.path().join("video.pcap"), capture).map_err(|e| format!("video.pcap: {e}"))?;
+        }
         let local = ports::one();
         let media = ports::block(4);
         let transport = if self.transport == Transport::Udp { "u1" } else { "t1" };

@@ -2,6 +2,7 @@
 
 use crate::options::{Figures, Options, median};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use testkit::ports;
@@ -89,6 +90,13 @@ impl Load {
         Ok(Self(child))
     }
 
+    /// Ends it; what it measured is not asked for.
+    pub(crate) fn stop(mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+
     /// What it measured, once it has ended.
     pub(crate) fn end(self) -> Result<Value, String> {
         let out = self.0.wait_with_output().map_err(|e| e.to_string())?;
@@ -124,6 +132,21 @@ pub(crate) fn cpu_s(server: &Server) -> Result<f64, String> {
     let after = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
     let ticks = after.split_whitespace().skip(11).take(2).filter_map(|t| t.parse::<f64>().ok()).sum::<f64>();
     Ok(ticks / TICKS_PER_S)
+}
+
+/// CPU time of its threads in seconds, by their names without the number, exactly (in ns, `/proc/PID/task/TID/schedstat`).
+pub(crate) fn cpu_of_threads(server: &Server) -> Result<BTreeMap<String, f64>, String> {
+    let mut all = BTreeMap::new();
+    let folder = format!("/proc/{}/task", server.pid());
+    for task in std::fs::read_dir(&folder).map_err(|e| e.to_string())?.flatten() {
+        // A thread may end meanwhile.
+        let Ok(name) = std::fs::read_to_string(task.path().join("comm")) else { continue };
+        let Ok(spent) = std::fs::read_to_string(task.path().join("schedstat")) else { continue };
+        let ns: f64 = spent.split_whitespace().next().and_then(|ns| ns.parse().ok()).ok_or("a strange schedstat")?;
+        let name = name.trim().trim_end_matches(|c: char| c.is_ascii_digit() || c == '-');
+        *all.entry(name.to_owned()).or_insert(0.0) += ns / 1e9;
+    }
+    Ok(all)
 }
 
 fn rss_kb(server: &Server) -> Result<u64, String> {

@@ -28,6 +28,9 @@ const USAGE: &str = "measure COMMAND --binary FILE [options]
                                                        lists of the API beside rooms full of people
   video    --loadgen FILE --media FILE --video FILE [--n 4] [--layout LAYOUT4] [--record true] [--runs 3] [--secs 20]
                                                        a VIDEO room, 1280x720 at 15 pictures a second and 1 Mbit/s
+  additions --loadgen FILE --media FILE --codec opus --video FILE [--n 4] [--viewers 20] [--turns 3] [--secs 12]
+                                                       what a recording and more viewers add to such a room
+  glass    [--rounds 12] [--secs 6]                    from a camera through a room to another phone, 30 pictures a second
   idle     [--rooms 10000] [--secs 20]                 CPU of rooms that nobody is in
 --workers N gives the server so many media threads (default: one for each core)";
 
@@ -45,6 +48,8 @@ fn main() -> ExitCode {
         "load" => load::loadgen(&options),
         "api" => api::lists(&options),
         "video" => video::room(&options),
+        "additions" => video::additions(&options),
+        "glass" => video::glass(&options),
         "idle" => load::idle(&options),
         _ => Err(USAGE.to_owned()),
     });
