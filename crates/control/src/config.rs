@@ -6,6 +6,7 @@
 
 mod layers;
 mod live;
+mod mail;
 mod meaning;
 mod outbound;
 mod raw;
@@ -26,6 +27,7 @@ use crate::dialing::{Limits as DialingLimits, Pattern, TransportChoice, Trunk};
 use crate::events::Types;
 pub use layers::{ConfigError, Flag, Source};
 pub use live::{Limits, Live};
+pub use mail::{MailConfig, MailSecurity};
 use raw::{RawAuth, RawConfig};
 
 use crate::store::Role;
@@ -61,6 +63,8 @@ pub struct Config {
     pub events: EventsConfig,
     /// Webhooks.
     pub webhooks: WebhooksConfig,
+    /// Invitations by mail; `None`: none are sent.
+    pub mail: Option<MailConfig>,
     /// Log.
     pub log: LogConfig,
     /// Shutdown.
@@ -437,7 +441,7 @@ impl Setting {
 
 /// Keys whose values are shown to nobody.
 const SECRET_KEYS: &[&str] =
-    &["auth.tokens", "auth.users", "database.url", "pbx.password", "trunks", "webhooks.secret"];
+    &["auth.tokens", "auth.users", "database.url", "mail.password", "pbx.password", "trunks", "webhooks.secret"];
 
 /// A configuration and the origin of each of its settings.
 #[derive(Clone, Debug)]
@@ -624,6 +628,13 @@ mod tests {
             ("WEBHOOKS__URLS", "https://user:secret@example.com", "without a user"),
             ("WEBHOOKS__URLS", "http://127.0.0.1:9000/", "webhooks.allow_private"),
             ("WEBHOOKS__SECRET", "short", "16 to 256"),
+            ("MAIL__SMTP", "mail.example.com", "smtps://HOST:PORT"),
+            ("MAIL__SMTP", "http://mail.example.com", "smtps://HOST:PORT"),
+            ("MAIL__SMTP", "smtps://alice:secret@mail.example.com", "without a user"),
+            ("MAIL__FROM", "nobody", "a mail address"),
+            ("MAIL__REPLY_TO", "a@example.org\r\nBcc: b@example.org", "a mail address"),
+            ("MAIL__PASSWORD", "secret", "set together with mail.user"),
+            ("MAIL__JOIN_URL", "ftp://example.org", "https://"),
         ] {
             let name = format!("CONCLAVE__{key}");
             let text = read(&[(&name, value)], vec![]).unwrap_err().to_string();
@@ -652,6 +663,36 @@ mod tests {
         let shown: String = loaded.settings.iter().map(|(key, setting)| setting.shown(key)).collect();
         let shown = format!("{shown}{:?}", loaded.config);
         assert!(!shown.contains("sixteen"), "{shown}");
+    }
+
+    #[test]
+    fn mail_needs_a_sender_and_keeps_its_password_to_itself() {
+        let mail = |smtp: &str, more: &[(&str, &str)]| {
+            let mut env = vec![("CONCLAVE__MAIL__SMTP", smtp)];
+            env.extend(more);
+            read(&env, vec![])
+        };
+        let from = ("CONCLAVE__MAIL__FROM", "Conferences <conf@example.org>");
+        let login = [from, ("CONCLAVE__MAIL__USER", "conf"), ("CONCLAVE__MAIL__PASSWORD", "hunter2-and-more")];
+        assert!(read(&[], vec![]).unwrap().config.mail.is_none());
+        let text = mail("smtps://mail.example.org", &[]).unwrap_err().to_string();
+        assert!(text.starts_with("mail.from") && text.contains("must be set"), "{text}");
+        let text = mail("smtp://mail.example.org", &login).unwrap_err().to_string();
+        assert!(text.contains("a password is not sent in the clear"), "{text}");
+        for (url, security, port) in [
+            ("smtps://mail.example.org", MailSecurity::Tls, 465),
+            ("smtp+starttls://mail.example.org", MailSecurity::StartTls, 587),
+            ("smtp+starttls://[2001:db8::1]:2525", MailSecurity::StartTls, 2525),
+            ("smtp://127.0.0.1:1025", MailSecurity::None, 1025),
+            ("smtp://localhost", MailSecurity::None, 25),
+        ] {
+            let loaded = mail(url, &login).unwrap();
+            let meant = loaded.config.mail.as_ref().unwrap();
+            assert_eq!((meant.security, meant.port), (security, port), "{url}");
+            assert_eq!(meant.credentials, Some(("conf".to_owned(), "hunter2-and-more".to_owned())));
+            let shown: String = loaded.settings.iter().map(|(key, setting)| setting.shown(key)).collect();
+            assert!(!format!("{shown}{:?}", loaded.config).contains("hunter2"), "{url}");
+        }
     }
 
     #[test]

@@ -22,7 +22,9 @@ use crate::error::Error;
 use crate::store::{self, Store};
 
 pub use announced::Announced;
-pub use event::{Data, Kind, NewEvent, ParticipantData, PictureData, RecordingData, RoomData, ServerData};
+pub use event::{
+    Data, InvitationData, Kind, NewEvent, ParticipantData, PictureData, RecordingData, RoomData, ServerData,
+};
 pub use facts::EventFeed;
 pub use journal::{Entry, Journal};
 pub use metrics::EventMetrics;

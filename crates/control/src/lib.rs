@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod auth;
+mod backoff;
 pub mod backups;
 mod command;
 pub mod config;
@@ -14,6 +15,8 @@ pub mod events;
 mod extensions;
 pub mod filter;
 pub mod ids;
+pub mod invitations;
+mod languages;
 pub mod metrics;
 pub mod prompts;
 pub mod rooms;
@@ -41,6 +44,7 @@ use api::{Api, Certificates};
 use config::{Config, PbxMode};
 pub use error::Error;
 use events::{Delivery, EventFeed, Journal};
+use invitations::{Courier, InvitationMetrics};
 use metrics::{Metrics, ProcessUsage};
 use rooms::Rooms;
 use sip::{Peers, SipHandle, SipMetrics};
@@ -58,6 +62,8 @@ pub struct Server {
     store: Store,
     journal: Journal,
     delivery: Delivery,
+    /// Sends invitations.
+    mail: Option<Courier>,
     rooms: Rooms,
     metrics: Metrics,
     usage: Arc<ProcessUsage>,
@@ -91,6 +97,13 @@ impl Server {
         let rooms =
             Rooms::open(&config, engine, store.clone(), journal.clone(), &server, metrics.rooms.clone()).await?;
         rooms.recover_recordings().await?;
+        let mail_metrics = InvitationMetrics::default();
+        metrics.register(|registry| mail_metrics.register(registry));
+        let mail = config.mail.as_ref().map(|mail| {
+            let (language, invitations) = (&config.prompts.language, rooms.invitations());
+            Courier::open(mail, language, store.clone(), journal.clone(), invitations, mail_metrics)
+        });
+        let mail = mail.transpose()?;
         let certificates = config.api.tls.as_ref().map(Certificates::open).transpose()?;
         let first_admin_token = auth::first_token(&store).await?;
         auth::keep_in_step(&store, &config.auth).await?;
@@ -127,6 +140,7 @@ impl Server {
             store,
             journal,
             delivery,
+            mail,
             rooms,
             metrics,
             usage,
@@ -199,6 +213,9 @@ impl Server {
         }
         let (delivery, end) = (self.delivery.clone(), stop.clone());
         let delivering = tokio::spawn(async move { delivery.run(end).await });
+        if let Some(mail) = self.mail {
+            background.spawn(mail.run(stop.clone()));
+        }
         let usage = self.usage;
         background.spawn(async move {
             let mut every = tokio::time::interval(ProcessUsage::EVERY);

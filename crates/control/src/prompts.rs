@@ -17,6 +17,7 @@ use media::Prompt;
 
 use crate::config::PromptsConfig;
 use crate::error::Error;
+use crate::languages;
 use numbers::Grammar;
 pub use phrase::Phrase;
 use phrase::Piece;
@@ -65,7 +66,7 @@ impl Prompts {
     pub fn open(settings: &PromptsConfig) -> Result<Self, Error> {
         let voices =
             Voices::open(settings.dir.as_deref()).map_err(|reason| Error::Broken(format!("prompts.dir: {reason}")))?;
-        let default_language = chain_of(&settings.language).find(|tag| voices.has(tag)).ok_or_else(|| {
+        let default_language = languages::lookup(&settings.language).find(|tag| voices.has(tag)).ok_or_else(|| {
             let languages = voices.languages().join(", ");
             Error::Broken(format!(
                 "prompts.language: there is no voice for {}; there are {languages}",
@@ -85,8 +86,8 @@ impl Prompts {
     /// for digits without a digit. Blocks for as long as decoding takes.
     pub fn say(&self, language: Option<&str>, phrase: &Phrase) -> Vec<Prompt> {
         let mut first: Option<String> = None;
-        let wanted = language.into_iter().flat_map(chain_of);
-        for tag in wanted.chain(chain_of(&self.0.default_language)).chain(["en".to_owned()]) {
+        let wanted = language.into_iter().flat_map(languages::lookup);
+        for tag in wanted.chain(languages::lookup(&self.0.default_language)).chain(["en".to_owned()]) {
             if self.0.voices.has(&tag)
                 && let Some(prompts) = self.say_in(&tag, phrase)
             {
@@ -172,16 +173,6 @@ impl Kept {
 
 fn bytes_of(prompts: &[Prompt]) -> usize {
     prompts.iter().map(|prompt| size_of_val(prompt.samples())).sum()
-}
-
-/// A tag and what is left when its last parts are taken away, in lower case (RFC 4647 §3.4).
-fn chain_of(tag: &str) -> impl Iterator<Item = String> {
-    let mut rest = Some(tag.replace('_', "-").to_lowercase());
-    std::iter::from_fn(move || {
-        let tag = rest.take()?;
-        rest = tag.rsplit_once('-').map(|(start, _)| start.to_owned());
-        Some(tag)
-    })
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ use crate::config::{Config, RecordingsConfig};
 use crate::error::Error;
 use crate::events::Journal;
 use crate::ids::Id;
+use crate::invitations::Invitations;
 use crate::metrics::RoomMetrics;
 use crate::store::{self, ServerRecord, Store};
 use state::{Effect, Limits, Participant, State};
@@ -228,6 +229,7 @@ struct Inner {
     audio: AudioSpec,
     name_strips: bool,
     recordings: RecordingsConfig,
+    invitations: Invitations,
     server: Id,
     server_name: String,
     state: Mutex<State>,
@@ -285,6 +287,7 @@ impl Rooms {
             },
             name_strips: config.media.name_strips,
             recordings: config.recordings.clone(),
+            invitations: Invitations::new(config.mail.as_ref()),
             server: server.id,
             server_name: server.name.clone(),
             state: Mutex::new(state),

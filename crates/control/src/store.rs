@@ -12,6 +12,7 @@ mod deliveries;
 mod dialect;
 mod events;
 mod installation;
+mod letters;
 mod listing;
 mod migrations;
 mod notes;
@@ -46,6 +47,7 @@ pub use condition::Column;
 pub use deliveries::{Attempted, DeliveryRecord, DeliveryState, Failure, WaitingDelivery};
 pub use dialect::Dialect;
 pub use events::StoredEvent;
+pub use letters::LetterRecord;
 pub use listing::{Listing, MAX_ORDER_PARTS, Order, Page};
 pub use notes::CommandNote;
 use presence::Presence;
@@ -112,7 +114,8 @@ impl Store {
             "SELECT max(id) FROM (SELECT max(id) AS id FROM servers UNION ALL SELECT max(id) FROM rooms \
              UNION ALL SELECT max(revision) FROM rooms UNION ALL SELECT max(id) FROM recordings \
              UNION ALL SELECT max(id) FROM tokens UNION ALL SELECT max(session_id) FROM tokens \
-             UNION ALL SELECT max(id) FROM users UNION ALL SELECT max(id) FROM webhooks) AS every_id",
+             UNION ALL SELECT max(id) FROM users UNION ALL SELECT max(id) FROM webhooks \
+             UNION ALL SELECT max(id) FROM letters) AS every_id",
         )
         .fetch_one(&read)
         .await

@@ -218,7 +218,8 @@ pub(super) async fn list(
 
 /// Create a conference room
 ///
-/// A room is there from now on and costs nothing while nobody is in it. `admin_pin` and `room_pin` must differ, and
+/// A room is there from now on and costs nothing while nobody is in it. Where mail is set up, `external_invitees` are sent an
+/// invitation, and told when what it says changes or the room is destroyed. `admin_pin` and `room_pin` must differ, and
 /// `scheduled_end_at` must be after `scheduled_start_at`. Needs the role operator.
 #[utoipa::path(
     post, path = "/api/conference_rooms", operation_id = "create_conference_room", tag = ROOMS,

@@ -13,7 +13,7 @@ use url::Url;
 use super::{
     ApiConfig, AuthConfig, Config, ConfigError, DatabaseConfig, DrainConfig, EventsConfig, Limits, Live, LogConfig,
     MediaConfig, PromptsConfig, RawAuth, RawConfig, RecordingsConfig, ServerConfig, Setting, SignInLimits, SipConfig,
-    TlsConfig, TokenEntry, UserEntry, WebhooksConfig, layers,
+    TlsConfig, TokenEntry, UserEntry, WebhooksConfig, layers, mail,
 };
 use crate::auth;
 use crate::config::raw::{RawPrompts, RawWebhooks};
@@ -33,7 +33,20 @@ const MAX_WORKERS: i64 = 256;
 pub(super) fn mean(raw: &RawConfig, settings: &BTreeMap<String, Setting>) -> Result<Config, ConfigError> {
     let check = Check(settings);
     let RawConfig {
-        database, server, api, auth, sip, media, recordings, prompts, events, webhooks, log, drain, ..
+        database,
+        server,
+        api,
+        auth,
+        sip,
+        media,
+        recordings,
+        prompts,
+        events,
+        webhooks,
+        mail,
+        log,
+        drain,
+        ..
     } = raw;
     let trunks = check.trunks(&raw.trunks)?;
 
@@ -183,6 +196,7 @@ pub(super) fn mean(raw: &RawConfig, settings: &BTreeMap<String, Setting>) -> Res
             heartbeat: Duration::from_secs(check.number("events.heartbeat_s", events.heartbeat_s, 1..=60)?),
         },
         webhooks: check.webhooks(webhooks)?,
+        mail: mail::mean(mail, &|key, allowed| check.fault(key, allowed))?,
         log: LogConfig { json, filter: log.filter.clone() },
         drain: DrainConfig { grace: limits.grace },
         live: Live::new(limits),

@@ -23,6 +23,7 @@ pub(crate) struct RawConfig {
     pub(crate) prompts: RawPrompts,
     pub(crate) events: RawEvents,
     pub(crate) webhooks: RawWebhooks,
+    pub(crate) mail: RawMail,
     pub(crate) log: RawLog,
     pub(crate) drain: RawDrain,
 }
@@ -44,6 +45,7 @@ impl Default for RawConfig {
             prompts: RawPrompts::default(),
             events: RawEvents::default(),
             webhooks: RawWebhooks::default(),
+            mail: RawMail::default(),
             log: RawLog::default(),
             drain: RawDrain::default(),
         }
@@ -395,6 +397,21 @@ impl Default for RawWebhooks {
     fn default() -> Self {
         Self { urls: Vec::new(), secret: String::new(), types: Vec::new(), allow_private: false, max_pending: 10_000 }
     }
+}
+
+/// `[mail]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RawMail {
+    pub(crate) smtp: String,
+    pub(crate) ca_certificate: String,
+    pub(crate) user: String,
+    pub(crate) password: String,
+    pub(crate) from: String,
+    pub(crate) reply_to: String,
+    pub(crate) dial_in: String,
+    pub(crate) join_url: String,
+    pub(crate) templates: String,
 }
 
 /// `[log]`

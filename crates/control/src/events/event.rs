@@ -73,6 +73,10 @@ words! {
         StoreRestored = "store.restored",
         /// Events could not be kept while the database was away; `lost` says how many.
         EventsLost = "events.lost",
+        /// The mail server has an invitation, or its withdrawal.
+        InvitationSent = "invitation.sent",
+        /// An invitation could not be sent and was given up; `reason` says why.
+        InvitationFailed = "invitation.failed",
         /// Somebody tries out a webhook; it alone is sent this.
         WebhookTest = "webhook.test",
     }
@@ -114,6 +118,8 @@ pub enum Data {
     Recording(RecordingData),
     /// `server.*`
     Server(ServerData),
+    /// `invitation.*`
+    Invitation(InvitationData),
     /// `store.restored`
     Restored {
         /// Of all tables.
@@ -210,6 +216,23 @@ pub struct RecordingData {
     pub file_size: Option<u64>,
     /// Why it failed.
     #[schema(examples("the disk is full"))]
+    pub reason: Option<String>,
+}
+
+/// What `invitation.*` carries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct InvitationData {
+    /// Mail address.
+    #[schema(examples("bob@example.org"))]
+    pub recipient: String,
+    /// `REQUEST`, or `CANCEL` when the meeting is off or the recipient is not invited any more (RFC 5546).
+    #[schema(examples("REQUEST"))]
+    pub method: &'static str,
+    /// Of the calendar entry: from 0, one more with each change.
+    #[schema(examples(0))]
+    pub sequence: u32,
+    /// Why it was given up.
+    #[schema(examples("permanent error (550): no such user"))]
     pub reason: Option<String>,
 }
 

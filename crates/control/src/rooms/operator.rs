@@ -29,7 +29,9 @@ impl Rooms {
         let mut entry = self.inner.journal.change().await?;
         entry.insert_room(&room).await?;
         entry.note(announced(&room, Kind::RoomCreated, room.policy));
+        self.inner.invitations.created(&mut entry, &room).await?;
         entry.commit().await?;
+        self.inner.invitations.committed();
         self.state().know(room.id, &room.settings, room.policy, 0);
         Ok(room)
     }
@@ -45,10 +47,16 @@ impl Rooms {
     ) -> Result<(), Error> {
         let _gate = self.gate().await?;
         let mut entry = self.inner.journal.change().await?;
-        let updated = entry.update_room(room, change).await?;
+        let mut before = None;
+        let keep_before = |settings: RoomSettings| change(before.insert(settings).clone());
+        let updated = entry.update_room(room, keep_before).await?;
         let policy = self.state().room(room).map_or(updated.policy, |known| known.policy);
         entry.note(announced(&updated, Kind::RoomUpdated, policy));
+        if let Some(before) = &before {
+            self.inner.invitations.updated(&mut entry, before, &updated).await?;
+        }
         entry.commit().await?;
+        self.inner.invitations.committed();
         self.change(|state| {
             state.update(room, &updated.settings);
             Vec::new()
@@ -65,7 +73,8 @@ impl Rooms {
     pub async fn destroy_room(&self, room: Id) -> Result<(), Error> {
         let _gate = self.gate().await?;
         let mut entry = self.inner.journal.change().await?;
-        entry.delete_room(room).await?;
+        let gone = entry.delete_room(room).await?;
+        self.inner.invitations.destroyed(&mut entry, &gone).await?;
         if let Some(event) = self.news_of(room, Kind::RoomDestroyed, |_| {}) {
             entry.note(event);
         }
@@ -76,6 +85,7 @@ impl Rooms {
             }
         }
         entry.commit().await?;
+        self.inner.invitations.committed();
         let mut hung_up = 0;
         self.change(|state| {
             hung_up = state.room(room).map_or(0, |known| known.participants().len());

@@ -14,6 +14,7 @@ use super::state::Known;
 use super::{ParticipantId, Rooms};
 use crate::error::Error;
 use crate::ids::Id;
+use crate::invitations::Invitations;
 
 /// Figures younger than this are shown again.
 const FRESH: Duration = Duration::from_secs(1);
@@ -152,6 +153,11 @@ impl Rooms {
             started_at,
             server: started_at.map(|_| self.inner.server),
         })
+    }
+
+    /// Who is told of what rooms are set to be.
+    pub fn invitations(&self) -> Invitations {
+        self.inner.invitations.clone()
     }
 
     /// The row of the server that this process is.

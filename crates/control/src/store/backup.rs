@@ -30,6 +30,8 @@ pub(super) const TABLES: &[&str] = &[
     "events",
     "webhooks",
     "deliveries",
+    "invitations",
+    "letters",
 ];
 
 /// The name of the mark, in `installation`, that says which restoration this database is of.

@@ -82,13 +82,14 @@ impl Change {
         Ok(room)
     }
 
-    /// Forgets a room; its recordings stay.
+    /// Forgets a room, and gives it as it was; its recordings stay.
     ///
     /// # Errors
     /// `NotFound`.
-    pub async fn delete_room(&mut self, id: Id) -> Result<(), Error> {
-        let done = sqlx::query("DELETE FROM rooms WHERE id = $1").bind(id.raw()).execute(self.db()).await?;
-        if done.rows_affected() == 0 { Err(Error::NotFound("room")) } else { Ok(()) }
+    pub async fn delete_room(&mut self, id: Id) -> Result<RoomRecord, Error> {
+        let query = sqlx::query("DELETE FROM rooms WHERE id = $1 RETURNING *").bind(id.raw());
+        let row = query.fetch_optional(self.db()).await?;
+        Ok(read(&row.ok_or(Error::NotFound("room"))?)?)
     }
 
     /// Keeps policies and owners, all at once. Rooms that are gone are passed over.

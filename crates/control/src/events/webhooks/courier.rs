@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::Changed;
 use super::schedule::{Attempt, Schedule};
 use super::sender::{NotAccepted, Sender};
+use crate::backoff;
 use crate::config::WebhooksConfig;
 use crate::error::Error;
 use crate::events::metrics::EventMetrics;
@@ -314,10 +315,7 @@ impl Courier {
             Outcome::NotAccepted(NotAccepted { status, reason }) => {
                 self.metrics.delivery("failed");
                 self.tell_health(attempt.webhook, Some(&reason));
-                let mut chance = [0];
-                // Without it, all pauses are of one length.
-                let _ = getrandom::fill(&mut chance);
-                let verdict = self.schedule.failed(attempt, now, chance[0]);
+                let verdict = self.schedule.failed(attempt, now, backoff::chance());
                 if verdict.attempts == 0 {
                     // Taken away meanwhile.
                     return;

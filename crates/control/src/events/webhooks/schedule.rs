@@ -5,22 +5,15 @@
 //! before the second one is sent. Lanes do not wait for each other, and webhooks do not either.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::backoff;
 use crate::ids::Id;
 use crate::store::WaitingDelivery;
 
 /// To one webhook at once.
 const MOST_AT_ONCE: usize = 8;
-/// From when a delivery was first due to its last attempt.
-const PATIENCE: Duration = Duration::from_secs(24 * 3600);
-/// After the first failure; then twice as long each time.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// With the quarter that chance adds, an hour.
-const LONGEST_PAUSE: Duration = Duration::from_secs(48 * 60);
-
 /// A delivery that is to be attempted now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Attempt {
@@ -135,11 +128,10 @@ impl Schedule {
         let Some(mut delivery) = queue.remove(attempt.lane, attempt.cursor) else { return gone };
         delivery.attempts = delivery.attempts.saturating_add(1);
         let attempts = delivery.attempts;
-        let give_up_at = delivery.queued_at.saturating_add(PATIENCE).unwrap_or(Timestamp::MAX);
-        if now >= give_up_at {
+        let Some(next_at) = backoff::next_at(delivery.queued_at, now, attempts, chance) else {
             return Verdict { attempts, next_at: None };
-        }
-        delivery.next_at = now.saturating_add(pause(attempts, chance)).unwrap_or(Timestamp::MAX).min(give_up_at);
+        };
+        delivery.next_at = next_at;
         queue.insert(delivery);
         Verdict { attempts, next_at: Some(delivery.next_at) }
     }
@@ -190,13 +182,6 @@ impl Queue {
             self.due.insert((first.next_at, lane));
         }
     }
-}
-
-/// After so many failures, in whole milliseconds, as the database keeps time.
-fn pause(attempts: u32, chance: u8) -> Duration {
-    let doubled = FIRST_PAUSE.saturating_mul(1 << attempts.saturating_sub(1).min(16)).min(LONGEST_PAUSE);
-    let quarter_ms = u64::try_from(doubled.as_millis() / 4).unwrap_or(u64::MAX);
-    doubled + Duration::from_millis(quarter_ms.saturating_mul(u64::from(chance)) / u64::from(u8::MAX))
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ const SESSION: i64 = SERVER + 10;
 const NOTE: i64 = SERVER + 11;
 const WEBHOOK: i64 = SERVER + 12;
 const REVISION: i64 = SERVER + 13;
+const LETTER: i64 = SERVER + 14;
 
 /// What each schema could keep, in the words of that schema; of a table or column that came with it. A new migration brings
 /// its own.
@@ -95,6 +96,12 @@ fn rows(schema: i64, dialect: Dialect) -> Vec<String> {
             format!(
                 "INSERT INTO deliveries VALUES (1, {WEBHOOK}, {ROOM}, 'PENDING', 2, 1019, 1020, 1021, 500, 'no'), \
                  (2, {WEBHOOK}, 0, 'DEAD', 9, 1022, 1023, 1024, NULL, 'gone')"
+            ),
+        ],
+        6 => vec![
+            format!("INSERT INTO invitations VALUES ({ROOM}, '1@example.org', 3)"),
+            format!(
+                "INSERT INTO letters VALUES ({LETTER}, {ROOM}, 'a@example.org', '{{\"a\":\"ü\"}}', 2, 1025, 1026, 'busy')"
             ),
         ],
         other => panic!("schema {other} has no rows here: what it brings has to survive what comes after it"),
@@ -246,6 +253,14 @@ async fn is_readable(store: &Store, schema: i64) {
         assert_eq!(store.deliveries_of(webhook.id, 10).await.unwrap()[0].attempts, 2);
         assert_eq!(store.deliveries(webhook.id, None, 0, 10).await.unwrap().count, 2);
         assert_eq!(store.dead_deliveries().await.unwrap(), 1);
+    }
+
+    if schema >= 6 {
+        let letter = store.due_letters(now(), 10).await.unwrap().remove(0);
+        assert_eq!((letter.id, letter.room, letter.attempts), (id(LETTER), id(ROOM), 2));
+        assert_eq!((letter.recipient.as_str(), letter.content.as_str()), ("a@example.org", "{\"a\":\"ü\"}"));
+        let next = change!(store, next_invitation(id(ROOM), "other")).unwrap();
+        assert_eq!(next, ("1@example.org".to_owned(), 4));
     }
 
     // And what comes next goes on behind it.

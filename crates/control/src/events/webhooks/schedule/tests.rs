@@ -63,15 +63,6 @@ fn few_at_once_to_one_webhook_and_all_take_turns() {
 }
 
 #[test]
-fn pauses_double_from_a_second_to_an_hour() {
-    let whole: Vec<u64> = (1..=14).map(|attempts| pause(attempts, 0).as_secs()).collect();
-    assert_eq!(whole, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 2880, 2880]);
-    assert_eq!(pause(1, 255), Duration::from_millis(1250));
-    assert_eq!(pause(40, 255), Duration::from_secs(3600));
-    assert_eq!(pause(u32::MAX, 0), LONGEST_PAUSE);
-}
-
-#[test]
 fn delivery_is_tried_for_a_day_and_then_given_up() {
     let mut schedule = schedule(&[(HOOK, 7, 1), (HOOK, 7, 2)]);
     let mut now = at(0);

@@ -1,0 +1,22 @@
+-- What those who are invited to a room were told last: iCalendar's UID and SEQUENCE (RFC 5545 §3.8.7.4).
+CREATE TABLE invitations (
+    room_id  INTEGER NOT NULL PRIMARY KEY,
+    -- Of the room's calendar entry, from its first to its last.
+    uid      TEXT NOT NULL,
+    sequence INTEGER NOT NULL
+);
+
+-- Mail that is to be sent. What was sent or given up is not kept.
+CREATE TABLE letters (
+    id         INTEGER NOT NULL PRIMARY KEY,
+    room_id    INTEGER NOT NULL,
+    recipient  TEXT NOT NULL,
+    -- JSON: all that it says, as it was then.
+    content    TEXT NOT NULL,
+    attempts   INTEGER NOT NULL,
+    queued_at  INTEGER NOT NULL,
+    next_at    INTEGER NOT NULL,
+    last_error TEXT
+);
+CREATE INDEX letters_by_time ON letters (next_at, id);
+CREATE INDEX letters_by_room ON letters (room_id, recipient);
