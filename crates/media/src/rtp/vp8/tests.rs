@@ -1,4 +1,4 @@
-//! Descriptors by hand, frames against the payloader of the `rtp` crate, and arbitrary bytes.
+//! Descriptors by hand, frames against the payloader of the `rtp` crate, malice, and arbitrary bytes.
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -9,6 +9,39 @@ use super::*;
 use crate::video::VideoCodec;
 
 const TIMESTAMP: u32 = 90_000;
+
+/// What others died of, or might.
+const MALICE: &[&[u8]] = &[
+    // Descriptors that end too soon: nothing, the extension, the PictureID in both lengths, TL0PICIDX, TID and KEYIDX.
+    &[],
+    &[0x80],
+    &[0x90, 0x80],
+    &[0x90, 0x80, 0x80],
+    &[0x90, 0xc0, 0x7f],
+    &[0x90, 0xf0, 0xff, 0xff, 0x00],
+    // Whole descriptors with nothing after them.
+    &[0x10],
+    &[0x90, 0x80, 0x00],
+    &[0x90, 0xf0, 0xff, 0xff, 0xff, 0xff],
+    // Each reserved bit, partitions that do not exist, the start of a later partition as the first of a frame.
+    &[0x50, 0x10, 0x00, 0x00],
+    &[0x98, 0x0f, 0x10, 0x00],
+    &[0x1f, 0x10, 0x00],
+    &[0x17, 0x00],
+    // Key frames: no start code, a wrong one, half of one, no sides, sides of nothing, the largest with scaling.
+    &[0x10, 0x10],
+    &[0x10, 0x10, 0x00, 0x00, 0x9d, 0x01, 0x2b, 0x80, 0x02, 0xe0, 0x01],
+    &[0x10, 0x10, 0x00, 0x00, 0x9d],
+    &[0x10, 0x10, 0x00, 0x00, 0x9d, 0x01, 0x2a],
+    &[0x10, 0x10, 0x00, 0x00, 0x9d, 0x01, 0x2a, 0x00, 0x00, 0x00, 0x00],
+    &[0x10, 0x10, 0x00, 0x00, 0x9d, 0x01, 0x2a, 0xff, 0xff, 0xff, 0xff],
+    // A first partition longer than the frame, an unknown version, a frame that is not to be shown.
+    &[0x10, 0xf1, 0xff, 0xff, 0x00],
+    &[0x10, 0x1f, 0x00, 0x00, 0x00],
+    &[0x10, 0x01, 0x00, 0x00, 0x00],
+    // The middle of a frame that has no beginning.
+    &[0x00, 0xff, 0xff, 0xff],
+];
 
 /// A frame with a sound header and so many bytes.
 fn frame(is_key: bool, length: usize) -> Vec<u8> {
@@ -132,6 +165,33 @@ fn a_frame_without_end_stays_within_bounds() {
         assert!(unit.bytes.len() <= MAX_ACCESS_UNIT_BYTES);
     }
     assert!(!vp8.finish(&mut unit));
+}
+
+#[test]
+fn malice_costs_its_own_frame_at_most() {
+    let sent = frame(true, 500);
+    let whole = Vp8Payloader::default().payload(100, &Bytes::from(sent.clone())).expect("a whole frame");
+    let (mut vp8, mut unit) = (Vp8Depacketizer::new(), empty());
+    let mut timestamp = TIMESTAMP;
+    for malice in MALICE {
+        for other in MALICE {
+            let _ = (Vp8Depacketizer::begins(malice), Vp8Depacketizer::continues(malice), key_frame_size(malice));
+            timestamp += 1;
+            vp8.push(0, timestamp, malice, &mut unit);
+            vp8.push(1, timestamp, other, &mut unit);
+            if vp8.finish(&mut unit) {
+                assert_eq!(unit.is_keyframe, key_frame_size(&unit.bytes).is_some(), "{malice:02x?} {other:02x?}");
+                unit.clear();
+            }
+        }
+        timestamp += 1;
+        for (seq, payload) in (2u16..).zip(&whole) {
+            vp8.push(seq, timestamp, payload, &mut unit);
+        }
+        assert!(vp8.finish(&mut unit), "after {malice:02x?}");
+        assert_eq!(unit.bytes, sent, "after {malice:02x?}");
+        unit.clear();
+    }
 }
 
 proptest! {
