@@ -1,6 +1,7 @@
 //! Composing: every layout at 1280×720 from pictures of 640×360, with strips, and frames on every second tile. At 30 pictures
 //! a second a picture has 33,300 µs, most of them for decoding and encoding; composing nine tiles should take 3,000 µs at the
-//! most, of them 2,000 for everything but scaling.
+//! most, of them 2,000 for everything but scaling. Measured on an AMD EPYC: layouts 1 to 9 take 133, 51, 751, 69, 573, 1,170, 1,120,
+//! 603 and 1,250 µs, nine tiles without scaling 100, nine new name tiles 2,030.
 
 use std::hint::black_box;
 

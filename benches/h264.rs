@@ -1,5 +1,6 @@
 //! The video codecs, one picture of moving content at a time. Budget: a composer's core has 66,000 µs for a picture of all its
-//! rooms at 15 a second; encoding 1280x720 may take 8,000 of them, so that seven rooms of four fit, decoding 640x360 700 each.
+//! rooms at 15 a second; encoding 1280x720 may take 8,000 of them, so that seven rooms of four fit, decoding 640x360 700 each. Measured on an AMD EPYC:
+//! encoding H.264 2,580 (640x360: 630), VP8 3,900; decoding H.264 of 1280x720 1,120 a picture, of 640x360 290.
 
 use std::hint::black_box;
 
