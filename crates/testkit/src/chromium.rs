@@ -7,6 +7,7 @@ use serde_json::Value;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -50,15 +51,18 @@ pub fn play(movie: &Path, places_s: &[f64], points: &[(usize, usize)]) -> Result
         .arg(format!("--user-data-dir={}", dir.path().display()))
         .arg(format!("http://{address}/"))
         .env("HOME", dir.path())
+        .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .map_err(|e| format!("{BINARY} does not start: {e}"))?;
     let told = wait_report(&listener, &page);
-    // Its children end with it.
-    let _ = browser.kill();
+    // Debian's binary is a script that waits for the browser, which has children of its own: all of the group.
+    let group = format!("-{}", browser.id());
+    let killed = Command::new("kill").args(["-KILL", "--", &group]).status();
     let _ = browser.wait();
+    killed.map_err(|e| format!("the browser is left behind: {e}"))?;
     report(&told?)
 }
 
