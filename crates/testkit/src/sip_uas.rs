@@ -111,6 +111,8 @@ struct State {
     /// Responses that are not sent again by themselves, by branch and method: for retransmitted requests.
     answered: Vec<(String, String, Vec<u8>)>,
     tags: u32,
+    /// Call-IDs that were answered by a `Custom`: nothing is known of their ACKs.
+    custom: Vec<String>,
 }
 
 impl SipUas {
@@ -132,6 +134,7 @@ impl SipUas {
                 violations: Vec::new(),
                 answered: Vec::new(),
                 tags: 0,
+                custom: Vec::new(),
             }),
             changed: Condvar::new(),
         });
@@ -374,6 +377,7 @@ impl State {
             return Vec::new();
         }
         if let Outcome::Custom(make) = script.outcome {
+            self.custom.push(request.header("Call-ID").unwrap_or("").to_owned());
             return make(request);
         }
         let tag = self.tag();
@@ -455,6 +459,7 @@ impl State {
             // The ACK of a challenge has that INVITE's branch (§17.1.1.3).
             None => match self.dialogs.iter_mut().find(|d| !d.branch.is_empty() && d.branch == branch) {
                 Some(dialog) => self.violations.extend(dialog.acknowledged(ack)),
+                None if self.custom.iter().any(|custom| custom == call_id) => {}
                 None => self.violations.push(format!("ACK of nothing: {:?}", ack.header("To"))),
             },
         }

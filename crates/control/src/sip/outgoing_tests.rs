@@ -149,8 +149,9 @@ async fn a_call_rings_is_answered_and_goes_on_like_any_other_on_both_transports(
         assert!(!call.propose(EARLY.to_owned()), "one at a time");
         let Happening::Answer(Some(sdp)) = happens(&mut call).await else { panic!("an answer") };
         assert_eq!(sdp, ANSWER);
+        let before = uas.of_method("INFO").len();
         call.refresh_picture();
-        block(&uas, |uas| uas.wait_request("INFO", 1)).await.unwrap();
+        block(&uas, move |uas| uas.wait_request("INFO", before + 1)).await.unwrap();
 
         call.hang_up(200, "over", "over").await;
         let bye = block(&uas, |uas| uas.of_method("BYE").pop().unwrap().message).await.unwrap();
@@ -555,8 +556,6 @@ async fn broken_responses_are_counted_and_the_call_goes_on() {
         assert!(!known, "{}", String::from_utf8_lossy(bytes));
     }
     assert_eq!(house.metrics.panic_count(), 0);
-    // The provider forgot this call when it made its own responses.
-    assert!(uas.take_violations().iter().all(|v| v.starts_with("ACK of nothing")));
     house.empties().await;
 }
 
@@ -580,7 +579,6 @@ async fn answers_that_cannot_be_used_fail_with_a_reason() {
     uas.script(Script::at_once(Outcome::Custom(challenge_in_nonsense)));
     let mut dialling = call(&house, with_login(trunk(uas.address()))).await;
     assert_eq!(failed(&mut dialling).await, CallFailure::NotAuthorised);
-    uas.take_violations();
     house.empties().await;
 }
 

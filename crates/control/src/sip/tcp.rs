@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rsipstack::transport::TransportEvent;
@@ -79,20 +79,46 @@ pub(super) async fn connect(stack: &Arc<Stack>, peer: SocketAddr) -> std::io::Re
     run(stack, stream, canonical(peer), place).await
 }
 
+/// Peers that connections are kept to at once: trunks and their addresses. Idle ones make room.
+const MAX_LINKS: usize = 256;
+/// Those who waited for a connection that failed do not try it again one after the other.
+const FAILURE_HOLDS: Duration = Duration::from_secs(2);
+
 /// Connections of our own to peers that many requests go to; at most one for each.
 #[derive(Debug, Default)]
-pub(super) struct Links(tokio::sync::Mutex<HashMap<SocketAddr, Flow>>);
+pub(super) struct Links(Mutex<HashMap<SocketAddr, Arc<tokio::sync::Mutex<Link>>>>);
 
-/// The connection to `peer`, opened if there is none. Others who want one meanwhile wait, as they would for their own.
+#[derive(Debug, Default)]
+struct Link {
+    flow: Option<Flow>,
+    failed: Option<Instant>,
+}
+
+impl Links {
+    fn to(&self, peer: SocketAddr) -> Arc<tokio::sync::Mutex<Link>> {
+        let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if links.len() >= MAX_LINKS {
+            let in_use = |link: &Link| link.flow.as_ref().is_some_and(Flow::is_open);
+            links.retain(|_, link| link.try_lock().map_or(true, |link| in_use(&link)));
+        }
+        Arc::clone(links.entry(peer).or_default())
+    }
+}
+
+/// The connection to `peer`, opened if there is none. Others who want the same one meanwhile wait for it.
 pub(super) async fn link(stack: &Arc<Stack>, peer: SocketAddr) -> std::io::Result<Flow> {
-    let mut links = stack.links.0.lock().await;
-    links.retain(|_, flow| flow.is_open());
-    if let Some(flow) = links.get(&peer) {
+    let link = stack.links.to(peer);
+    let mut link = link.lock().await;
+    if let Some(flow) = link.flow.as_ref().filter(|flow| flow.is_open()) {
         return Ok(flow.clone());
     }
-    let flow = connect(stack, peer).await?;
-    links.insert(peer, flow.clone());
-    Ok(flow)
+    if link.failed.is_some_and(|at| at.elapsed() < FAILURE_HOLDS) {
+        return Err(std::io::Error::other("connecting failed a moment ago"));
+    }
+    let connected = connect(stack, peer).await;
+    link.failed = connected.is_err().then(Instant::now);
+    link.flow = connected.as_ref().ok().cloned();
+    connected
 }
 
 /// Starts the two tasks of a connection.

@@ -153,4 +153,29 @@ proptest! {
         }
         let _ = frame(&bytes);
     }
+
+    #[test]
+    fn no_mutation_of_a_response_makes_its_readers_panic(
+        at in 0usize..700, with in proptest::collection::vec(any::<u8>(), 0..8), cut in 0usize..8,
+    ) {
+        let mut bytes = b"SIP/2.0 401 Unauthorized\r\nVia: SIP/2.0/UDP 10.0.0.1:5062;branch=z9hG4bK1;rport=5062\r\n\
+            Record-Route: <sip:p1;lr>, <sip:p2;lr>\r\nFrom: <sip:a@h>;tag=1\r\nTo: \"B\" <sip:b@h>;tag=2\r\nCall-ID: c\r\n\
+            CSeq: 1 INVITE\r\nContact: <sip:b@10.0.0.9;transport=tcp>;expires=60\r\nMin-Expires: 60\r\n\
+            WWW-Authenticate: Digest realm=\"r\", nonce=\"n\", qop=\"auth\", algorithm=SHA-256, stale=true\r\n\
+            Content-Type: application/sdp\r\nContent-Length: 3\r\n\r\nabc".to_vec();
+        let at = at.min(bytes.len());
+        let end = (at + cut).min(bytes.len());
+        bytes.splice(at..end, with);
+        if let Ok(SipMessage::Response(response)) = read(&bytes, peer()) {
+            let numbers = crate::sip::dialog::Cseq::after(1);
+            let _ = crate::sip::dialog::Dialog::answered(("c", "<sip:a@h>;tag=1"), &response, numbers, String::new(), peer());
+            let who = crate::config::SipCredentials { user: "u".into(), password: "p".into(), realm: None };
+            let mut answers = crate::sip::digest::Answers::default();
+            answers.challenged(&response, Some(&who));
+            for (_, value) in answers.headers(&who, "INVITE", "sip:x", "c") {
+                prop_assert!(!value.contains(['\r', '\n']));
+            }
+            let _ = crate::sip::screen::sdp(&response);
+        }
+    }
 }

@@ -45,10 +45,10 @@ pub(super) struct Acknowledgement {
 
 impl Call {
     /// Offers a change of the session by a re-INVITE; `Happening::Answer` or `Declined` tells what became of it. False while
-    /// another offer is outstanding.
+    /// another offer is outstanding, and before the ACK of the first INVITE.
     #[cfg_attr(not(test), expect(dead_code, reason = "rooms propose nothing yet"))]
     pub(in crate::sip) fn propose(&mut self, sdp: String) -> bool {
-        if self.our_offer.is_some() || self.proposal.is_some() || self.over {
+        if self.our_offer.is_some() || self.proposal.is_some() || self.over || !self.confirmed {
             return false;
         }
         let cseq = self.send_proposal(sdp.clone());

@@ -30,8 +30,9 @@ use crate::sip::{screen, tcp};
 
 /// Larger requests do not go by UDP where TCP may be taken (RFC 3261 §18.1.1).
 const MAX_UDP_BYTES: usize = 1300;
-/// What the transaction adds: User-Agent and Content-Length.
+/// What the transaction adds, User-Agent and Content-Length, and what the answer to a challenge does.
 const ADDED_BYTES: usize = 200;
+const CREDENTIALS_BYTES: usize = 400;
 /// Longest reason phrase kept, in characters.
 const MAX_REASON_CHARS: usize = 100;
 
@@ -188,7 +189,8 @@ impl Driver {
             let to = flow.stack_address(lead.address);
             (flow, to)
         };
-        let large = self.offer.len() + ADDED_BYTES > MAX_UDP_BYTES / 2 && self.size(lead) + ADDED_BYTES > MAX_UDP_BYTES;
+        let credentials = if self.login.who.is_some() { CREDENTIALS_BYTES } else { 0 };
+        let large = self.size(lead) + ADDED_BYTES + credentials > MAX_UDP_BYTES;
         let by_tcp = lead.transport == Transport::Tcp || (large && self.target.transport == TransportChoice::Auto);
         if by_tcp {
             let linked = if self.target.shared {
