@@ -154,8 +154,8 @@ pub struct Peers {
     pub leaving: CancellationToken,
 }
 
-/// Listens; who may call, and how often, is read from `live` each time. On `shutdown` every call gets BYE, then the sockets close; new calls are refused as soon as `rooms` no longer
-/// accepts.
+/// Listens; who may call, and how often, is read from `live` each time. On `shutdown` every call gets BYE, registrations are
+/// taken back if they were not before, then the sockets close; new calls are refused as soon as `rooms` no longer accepts.
 ///
 /// # Errors
 /// When an address cannot be bound, naming it.
@@ -177,8 +177,7 @@ pub async fn serve(
     let hang_up_all = CancellationToken::new();
     let reception = tokio::spawn(reception::run(Arc::clone(&stack), rooms, calls, hang_up_all.clone()));
     tokio::spawn(peers::follow(Arc::clone(&stack), trunks.clone(), pbx.clone()));
-    let unregister = CancellationToken::new();
-    let registered = tokio::spawn(registration::run(Arc::clone(&stack), trunks, pbx, extensions, unregister.clone()));
+    let registered = tokio::spawn(registration::run(Arc::clone(&stack), trunks, pbx, extensions, leaving.clone()));
     let closing = Arc::clone(&stack);
     let ended = tokio::spawn(async move {
         shutdown.cancelled().await;
