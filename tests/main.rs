@@ -9,6 +9,7 @@ mod calls;
 mod codecs;
 mod command_line;
 mod description;
+mod invitations;
 mod keys;
 mod lifecycle;
 mod moderation;
