@@ -85,10 +85,10 @@ impl Voices {
     /// The sound of that name: more than one where a package has it in parts. `None`: there is none. A file that cannot
     /// be read any more is logged, and the built-in sound is taken.
     pub(super) fn decode(&self, language: &str, name: &str) -> Option<Vec<Prompt>> {
-        self.from_files(language, name).or_else(|| built_in(language, name))
+        self.overridden(language, name).or_else(|| built_in(language, name))
     }
 
-    fn from_files(&self, language: &str, name: &str) -> Option<Vec<Prompt>> {
+    fn overridden(&self, language: &str, name: &str) -> Option<Vec<Prompt>> {
         let found = self.files_of(language, name)?;
         let prompts: Result<Vec<Prompt>, String> = found.into_iter().map(Found::decode).collect();
         prompts.inspect_err(|error| tracing::warn!(%error, "a prompt's file cannot be played")).ok()
@@ -172,7 +172,7 @@ fn language_of(directory: &str) -> Option<String> {
     match parts.len() {
         // Language, region, m or f, who speaks: the way Debian names voices.
         4 if matches!(parts.get(2), Some(&"f" | &"m")) => Some((*language).to_owned()),
-        1 | 2 if parts.iter().all(|part| is_word(part)) => Some(name),
+        1 | 2 if parts.iter().all(is_word) => Some(name),
         _ => None,
     }
 }
