@@ -46,6 +46,7 @@ pub use error::Error;
 use events::{Delivery, EventFeed, Journal};
 use invitations::{Courier, InvitationMetrics};
 use metrics::{Metrics, ProcessUsage};
+use prompts::Prompts;
 use rooms::Rooms;
 use sip::{Peers, SipHandle, SipMetrics};
 use store::Store;
@@ -64,6 +65,7 @@ pub struct Server {
     delivery: Delivery,
     /// Sends invitations.
     mail: Option<Courier>,
+    prompts: Prompts,
     rooms: Rooms,
     metrics: Metrics,
     usage: Arc<ProcessUsage>,
@@ -93,6 +95,7 @@ impl Server {
         let mut entry = journal.change().await?;
         let server = entry.built_in_server(&config.server).await?;
         entry.commit().await?;
+        let prompts = Prompts::open(&config.prompts)?;
         let metrics = Metrics::new(engine.clone());
         let rooms =
             Rooms::open(&config, engine, store.clone(), journal.clone(), &server, metrics.rooms.clone()).await?;
@@ -141,6 +144,7 @@ impl Server {
             journal,
             delivery,
             mail,
+            prompts,
             rooms,
             metrics,
             usage,
@@ -178,6 +182,11 @@ impl Server {
     /// Where signalling listens.
     pub const fn sip(&self) -> &SipHandle {
         &self.sip
+    }
+
+    /// What callers are told.
+    pub const fn prompts(&self) -> &Prompts {
+        &self.prompts
     }
 
     /// All rooms.

@@ -2,7 +2,7 @@
 //! and a rule for English numbers; knows no file.
 
 /// Our name, theirs. What they have no sound for is said by the built-in voice.
-const NAMES: [(&str, &str); 35] = [
+const NAMES: [(&str, &str); 34] = [
     ("enter-pin", "confbridge-pin"),
     ("wrong-pin", "conf-invalidpin"),
     ("too-many-tries", "confbridge-pin-bad"),
@@ -30,7 +30,6 @@ const NAMES: [(&str, &str); 35] = [
     ("unknown-extension", "conf-invalid"),
     ("kicked-out", "confbridge-removed"),
     ("unknown-key", "confbridge-invalid"),
-    ("busy", "is-curntly-busy"),
     ("star", "digits/star"),
     ("hash", "digits/pound"),
     ("join", "confbridge-join"),
