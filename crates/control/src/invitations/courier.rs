@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use jiff::{SignedDuration, Timestamp};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
@@ -35,6 +36,9 @@ const PAGE: i64 = 32;
 const COMMAND_PATIENCE: Duration = Duration::from_secs(30);
 /// For a whole letter.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// Beyond the day for which a letter is tried: it waited where nobody sent it, as in a backup or beside a server that was off,
+/// and is not news any more.
+const STALE: Duration = Duration::from_secs(3600);
 /// Between attempts to reach a database that is away.
 const RETRY: Duration = Duration::from_secs(1);
 /// How often the store is looked at without a reason: after a restoration, or when the clock was set.
@@ -151,7 +155,7 @@ impl Courier {
     }
 
     /// Sends what is due; gives the time of the next letter.
-    async fn send_due(&mut self) -> Result<Option<jiff::Timestamp>, Error> {
+    async fn send_due(&mut self) -> Result<Option<Timestamp>, Error> {
         loop {
             let due = self.store.due_letters(store::now(), PAGE).await?;
             if due.is_empty() {
@@ -171,7 +175,7 @@ impl Courier {
                             tracing::error!("a panic was caught while an invitation was sent");
                             (None, Sent::NotNow("internal error".to_owned()))
                         };
-                        let sent = AssertUnwindSafe(post.send(&record)).catch_unwind().await;
+                        let sent = AssertUnwindSafe(post.send(&record, store::now())).catch_unwind().await;
                         let (letter, sent) = sent.unwrap_or_else(panicked);
                         (record, letter, sent)
                     });
@@ -246,11 +250,16 @@ impl Courier {
 }
 
 impl Post {
-    async fn send(&self, record: &LetterRecord) -> (Option<Letter>, Sent) {
+    async fn send(&self, record: &LetterRecord, now: Timestamp) -> (Option<Letter>, Sent) {
         let letter = match Letter::from_json(&record.content) {
             Ok(letter) => letter,
             Err(reason) => return (None, Sent::Never(reason)),
         };
+        if now.duration_since(record.queued_at)
+            > SignedDuration::try_from(backoff::PATIENCE + STALE).unwrap_or_default()
+        {
+            return (Some(letter), Sent::Never("it waited for more than a day".to_owned()));
+        }
         let mail = match letter.mail(record.id, &record.recipient, &self.config, &self.templates) {
             Ok(mail) => mail,
             Err(reason) => return (Some(letter), Sent::Never(reason)),
@@ -315,6 +324,39 @@ fn shortened(reason: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::Id;
+    use crate::invitations::letter::tests::{config, letter};
+
+    /// Nobody listens there: what is tried at all fails for now.
+    fn post() -> Post {
+        let config = MailConfig { port: 1, ..config() };
+        let templates = Templates::open(&config, "en").unwrap();
+        Post { transport: transport(&config).unwrap(), templates, config }
+    }
+
+    fn record(recipient: &str, content: String) -> LetterRecord {
+        let (id, room, queued_at) = (Id::from_raw(1), Id::from_raw(2), letter().written_at);
+        LetterRecord { id, room, recipient: recipient.to_owned(), content, attempts: 0, queued_at }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_sent_ever_is_told_from_what_cannot_be_sent_now() {
+        let day = Duration::from_secs(86_400);
+        for (recipient, content, age, reason) in [
+            ("bob@example.com", letter().json(), day, None),
+            ("bob@example.com", letter().json(), day + STALE * 2, Some("more than a day")),
+            ("bob", letter().json(), Duration::ZERO, Some("the address is none")),
+            ("bob@example.com", "{}".to_owned(), Duration::ZERO, Some("cannot be read")),
+        ] {
+            let record = record(recipient, content);
+            let (_, sent) = post().send(&record, record.queued_at + age).await;
+            match (&sent, reason) {
+                (Sent::NotNow(why), None) => assert!(why.contains("refused"), "{why}"),
+                (Sent::Never(why), Some(reason)) => assert!(why.contains(reason), "{why}"),
+                _ => panic!("{recipient} after {age:?}: {sent:?}"),
+            }
+        }
+    }
 
     #[test]
     fn long_reasons_end_at_a_character() {
