@@ -12,6 +12,7 @@ pub mod baresip;
 pub mod capture;
 pub mod chromium;
 pub mod clock;
+pub mod correlate;
 pub mod dtmf;
 pub mod ffmpeg;
 pub mod g711;
