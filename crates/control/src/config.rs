@@ -25,6 +25,7 @@ use url::Url;
 
 use crate::dialing::{Limits as DialingLimits, Pattern, TransportChoice, Trunk};
 use crate::events::Types;
+use crate::rooms::Rules;
 pub use layers::{ConfigError, Flag, Source};
 pub use live::{Limits, Live};
 pub use mail::{MailConfig, MailSecurity};
@@ -59,6 +60,8 @@ pub struct Config {
     pub recordings: RecordingsConfig,
     /// What callers are told.
     pub prompts: PromptsConfig,
+    /// What holds for all rooms.
+    pub rooms: RoomsConfig,
     /// Events.
     pub events: EventsConfig,
     /// Webhooks.
@@ -334,6 +337,15 @@ impl MediaConfig {
     pub fn port_pairs(&self) -> u32 {
         (u32::from(*self.rtp_ports.end()) + 1).saturating_sub(u32::from(*self.rtp_ports.start())) / 2
     }
+}
+
+/// What holds for all rooms.
+#[derive(Clone, Debug)]
+pub struct RoomsConfig {
+    /// Dialled, it asks which room is wanted.
+    pub lobby_number: Option<String>,
+    /// Of meetings.
+    pub rules: Rules,
 }
 
 /// Recordings.

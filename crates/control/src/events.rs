@@ -23,7 +23,7 @@ use crate::store::{self, Store};
 
 pub use announced::Announced;
 pub use event::{
-    Data, InvitationData, Kind, NewEvent, ParticipantData, PictureData, RecordingData, RoomData, ServerData,
+    Data, InvitationData, Kind, NewEvent, ParticipantData, PictureData, PinData, RecordingData, RoomData, ServerData,
 };
 pub use facts::EventFeed;
 pub use journal::{Entry, Journal};

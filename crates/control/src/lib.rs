@@ -17,6 +17,7 @@ pub mod filter;
 pub mod ids;
 pub mod invitations;
 mod languages;
+mod menu;
 pub mod metrics;
 pub mod prompts;
 pub mod rooms;
@@ -42,11 +43,11 @@ use tokio_util::sync::CancellationToken;
 
 use api::{Api, Certificates};
 use config::{Config, PbxMode};
+use dialing::Dialing;
 pub use error::Error;
 use events::{Delivery, EventFeed, Journal};
 use invitations::{Courier, InvitationMetrics};
 use metrics::{Metrics, ProcessUsage};
-use prompts::Prompts;
 use rooms::Rooms;
 use sip::{Peers, SipHandle, SipMetrics};
 use store::Store;
@@ -65,7 +66,6 @@ pub struct Server {
     delivery: Delivery,
     /// Sends invitations.
     mail: Option<Courier>,
-    prompts: Prompts,
     rooms: Rooms,
     metrics: Metrics,
     usage: Arc<ProcessUsage>,
@@ -95,10 +95,11 @@ impl Server {
         let mut entry = journal.change().await?;
         let server = entry.built_in_server(&config.server).await?;
         entry.commit().await?;
-        let prompts = Prompts::open(&config.prompts)?;
         let metrics = Metrics::new(engine.clone());
+        let dialing = Dialing::new(&config.dialing, config.trunks.clone());
         let rooms =
-            Rooms::open(&config, engine, store.clone(), journal.clone(), &server, metrics.rooms.clone()).await?;
+            Rooms::open(&config, engine, store.clone(), journal.clone(), &server, metrics.rooms.clone(), dialing)
+                .await?;
         rooms.recover_recordings().await?;
         let mail_metrics = InvitationMetrics::default();
         metrics.register(|registry| mail_metrics.register(registry));
@@ -144,7 +145,6 @@ impl Server {
             journal,
             delivery,
             mail,
-            prompts,
             rooms,
             metrics,
             usage,
@@ -184,11 +184,6 @@ impl Server {
         &self.sip
     }
 
-    /// What callers are told.
-    pub const fn prompts(&self) -> &Prompts {
-        &self.prompts
-    }
-
     /// All rooms.
     pub fn rooms(&self) -> &Rooms {
         &self.rooms
@@ -206,6 +201,10 @@ impl Server {
         background.spawn(async move { rooms.keep_house().await });
         let rooms = self.rooms.clone();
         background.spawn(async move { rooms.keep_pictures().await });
+        let rooms = self.rooms.clone();
+        background.spawn(async move { rooms.keep_dialogues().await });
+        let rooms = self.rooms.clone();
+        background.spawn(async move { rooms.keep_meetings().await });
         let rooms = self.rooms.clone();
         background.spawn(async move { rooms.sweep_recordings().await });
         let rooms = self.rooms.clone();

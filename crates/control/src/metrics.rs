@@ -91,6 +91,7 @@ pub struct RoomMetrics {
     joined: Counter,
     left: Family<Reason, Counter>,
     refused: Family<Reason, Counter>,
+    not_reached: Family<Reason, Counter>,
     digits: Counter,
     recordings: Family<State, Counter>,
     orders_lost: Counter,
@@ -114,6 +115,11 @@ impl RoomMetrics {
         registry.register("participants_joined", "Participants who came into a room", self.joined.clone());
         registry.register("participants_left", "Participants who left, by reason", self.left.clone());
         registry.register("callers_refused", "Callers not let in by rooms, by reason", self.refused.clone());
+        registry.register(
+            "participants_not_reached",
+            "Participants who were called and did not come, by reason",
+            self.not_reached.clone(),
+        );
         registry.register("dtmf_digits", "Keys pressed by participants", self.digits.clone());
         registry.register("recordings_ended", "Recordings that ended, by state", self.recordings.clone());
         registry.register("dialog_orders_lost", "Orders that a dialog did not take", self.orders_lost.clone());
@@ -129,6 +135,10 @@ impl RoomMetrics {
             "Ticks skipped after a stall, as reported",
             self.ticks_skipped.clone(),
         );
+    }
+
+    pub(crate) fn not_reached(&self, label: &'static str) {
+        self.not_reached.get_or_create(&Reason { reason: label }).inc();
     }
 
     pub(crate) fn population(&self, rooms: usize, participants: usize) {

@@ -5,44 +5,60 @@
 //! sent under it, as sending to the engine does not block. Knows no codec, no socket, no SIP message and no HTTP.
 
 mod facts;
+mod floor;
 mod holding;
+mod lobby;
 mod moderation;
 mod operator;
+mod outgoing;
 mod pictures;
+mod pin_guard;
+mod plan;
 mod recording;
 mod reload;
+mod schedule;
 mod servers;
 mod settings;
 mod state;
 mod tiles;
 mod view;
+mod voice;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use media::{Answer, AudioSpec, Digit, Engine, LegId, LegSettings, Reply, RoomId, RoomSpec, VideoSpec};
+use media::{Answer, AudioSpec, Digit, Engine, LegId, Reply, RoomId, VideoSpec};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::config::{Config, RecordingsConfig};
+use crate::dialing::Dialing;
 use crate::error::Error;
 use crate::events::Journal;
 use crate::ids::Id;
 use crate::invitations::Invitations;
 use crate::metrics::RoomMetrics;
+use crate::prompts::{Phrase, Prompts};
 use crate::store::{self, ServerRecord, Store};
-use state::{Effect, Limits, Participant, State};
+use lobby::LobbyDoor;
+use outgoing::CallOrders;
+use state::{Admitted, Door, Effect, Limits, Participant, Sat, State, Whereabouts};
 
+pub use lobby::Notice;
+pub use outgoing::{CallOrder, Inviter};
 pub use pictures::{PictureView, TileView};
+pub use plan::Rules;
 pub(crate) use recording::whole_seconds;
 pub use settings::{Control, Layout, Mode, OutboundCallerId, Policy, RoomRecord, RoomSettings};
 pub use tiles::{HIDDEN, Pins};
-pub use view::{ParticipantView, RoomState, RoomStatus, ServerLoad};
+pub use view::{ParticipantView, Presence, RoomState, RoomStatus, ServerLoad};
 
 /// How long a dialog may take to accept an order before we go on without it.
 const ORDER_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a change waits for those before it, which may be waiting for the database.
 const GATE_PATIENCE: Duration = Duration::from_secs(3);
+/// Looks at a leg that moves between media rooms, which takes a tick or two.
+const MOVE_LOOKS: usize = 25;
 /// How long to wait before commands that met a full queue are sent again: one tick, in which a worker empties it.
 const RETRY: Duration = Duration::from_millis(20);
 
@@ -85,6 +101,16 @@ pub enum HangUp {
     MediaFailed,
     /// The server shuts down.
     Draining,
+    /// Too many wrong PINs in this call.
+    PinFailed,
+    /// The room takes no PINs for a while.
+    PinClosed,
+    /// They were received, and could not get in.
+    NoEntry,
+    /// The meeting's time is over.
+    MeetingOver,
+    /// They were called, and did not come.
+    NotReached,
 }
 
 impl HangUp {
@@ -96,6 +122,11 @@ impl HangUp {
             Self::MediaTimeout => "no media was received",
             Self::MediaFailed => "the media session failed",
             Self::Draining => "the server is shutting down",
+            Self::PinFailed => "no right PIN was keyed",
+            Self::PinClosed => "too many wrong PINs were keyed",
+            Self::NoEntry => "the room could not be entered",
+            Self::MeetingOver => "the meeting is over",
+            Self::NotReached => "the call was not answered",
         }
     }
 
@@ -107,6 +138,11 @@ impl HangUp {
             Self::MediaTimeout => "media_timeout",
             Self::MediaFailed => "media_failed",
             Self::Draining => "draining",
+            Self::PinFailed => "pin_failed",
+            Self::PinClosed => "pin_closed",
+            Self::NoEntry => "no_entry",
+            Self::MeetingOver => "meeting_over",
+            Self::NotReached => "not_reached",
         }
     }
 }
@@ -120,9 +156,15 @@ pub enum Refusal {
     /// An operator locked it.
     #[error("the room is locked")]
     RoomLocked,
-    /// It can be entered with a PIN only, and callers have no way to give one.
-    #[error("the room needs a PIN")]
-    PinNeeded,
+    /// Too many wrong ones were keyed.
+    #[error("the room takes no PINs for a while")]
+    PinClosed,
+    /// It is too early.
+    #[error("the meeting has not begun")]
+    NotStarted,
+    /// It is too late.
+    #[error("the meeting is over")]
+    MeetingOver,
     /// Its capacity is used up.
     #[error("the room is full ({0} participants)")]
     RoomFull(u32),
@@ -144,12 +186,26 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// What the caller is told of it, in words; `None` when a code must do.
+    pub(crate) const fn word(&self) -> Option<Phrase> {
+        match self {
+            Self::RoomLocked => Some(Phrase::Locked),
+            Self::RoomFull(_) => Some(Phrase::Full),
+            Self::NotStarted => Some(Phrase::NotStarted),
+            Self::MeetingOver => Some(Phrase::Ended),
+            Self::PinClosed => Some(Phrase::PinBlocked),
+            _ => None,
+        }
+    }
+
     /// For the metric.
     pub const fn label(&self) -> &'static str {
         match self {
             Self::UnknownRoom(_) => "unknown_room",
             Self::RoomLocked => "room_locked",
-            Self::PinNeeded => "pin_needed",
+            Self::PinClosed => "pin_closed",
+            Self::NotStarted => "not_started",
+            Self::MeetingOver => "meeting_over",
             Self::RoomFull(_) => "room_full",
             Self::ServerFull(_) => "server_full",
             Self::ServerDisabled => "server_disabled",
@@ -174,6 +230,8 @@ impl From<media::Error> for Refusal {
 pub struct Seat {
     /// The media room that the seat is in: where the leg is to be reserved.
     pub room: RoomId,
+    /// It takes no place within the room's capacity yet.
+    is_outside: bool,
     /// Whom to give it back to; `None` once somebody sits on it.
     owner: Option<Rooms>,
 }
@@ -181,7 +239,7 @@ pub struct Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         if let Some(rooms) = self.owner.take() {
-            rooms.change(|state| state.give_back(self.room));
+            rooms.change(|state| state.give_back(self.room, self.is_outside));
         }
     }
 }
@@ -239,6 +297,13 @@ struct Inner {
     housekeeping: Notify,
     /// Somebody came into a room; it may have a picture.
     pictures: Notify,
+    /// Something is asked of somebody.
+    dialogues: Notify,
+    /// A meeting's time may be another one.
+    meetings: Notify,
+    prompts: Prompts,
+    lobby: LobbyDoor,
+    orders: CallOrders,
     seats: watch::Sender<u32>,
     recordings_open: watch::Sender<usize>,
 }
@@ -261,6 +326,7 @@ impl Rooms {
         journal: Journal,
         server: &ServerRecord,
         metrics: RoomMetrics,
+        dialing: Dialing,
     ) -> Result<Self, Error> {
         let mut entry = journal.change().await?;
         let released = entry.release_rooms(server.id).await?;
@@ -268,7 +334,11 @@ impl Rooms {
         if released > 0 {
             tracing::warn!(rooms = released, "the last run ended while people were in rooms");
         }
-        let mut state = State::new(Limits::from(server), Instant::now());
+        let prompts = Prompts::open(&config.prompts)?;
+        let mut state = State::new(Limits::from(server), config.rooms.rules, Instant::now());
+        if let Some(number) = &config.rooms.lobby_number {
+            state.open_lobby(number, &config.prompts.language);
+        }
         for (room, epoch) in store.all_rooms().await? {
             state.know(room.id, &room.settings, room.policy, epoch);
         }
@@ -294,6 +364,11 @@ impl Rooms {
             policy_gate: tokio::sync::Mutex::new(()),
             housekeeping: Notify::new(),
             pictures: Notify::new(),
+            dialogues: Notify::new(),
+            meetings: Notify::new(),
+            prompts,
+            lobby: LobbyDoor::default(),
+            orders: CallOrders::new(dialing),
             seats: watch::Sender::new(0),
             recordings_open: watch::Sender::new(0),
         };
@@ -308,25 +383,14 @@ impl Rooms {
     /// Why not; nothing is counted then.
     #[expect(clippy::unused_async, reason = "finding the room's node will ask others; callers are ready for it")]
     pub async fn admit(&self, caller: &Caller) -> Result<Seat, Refusal> {
-        let fresh = RoomId(self.inner.store.ids().next().raw().unsigned_abs());
+        let fresh = self.fresh();
+        let door = Door { extension: &caller.extension, source: caller.source.ip(), today: store::now() };
         let admitted = {
             let mut state = self.state();
-            state.admit(&caller.extension, fresh).and_then(|admitted| {
-                // Under the lock: whoever finds the room active may send to it at once.
-                if admitted.opens {
-                    let video = state.video_of(admitted.media).map(|video| self.look(video));
-                    let spec = RoomSpec { audio: self.inner.audio.clone(), video };
-                    if let Err(error) = self.inner.engine.open_room(admitted.media, spec) {
-                        state.abandon(admitted.media);
-                        return Err(Refusal::from(error));
-                    }
-                }
-                self.publish(&mut state);
-                Ok(admitted)
-            })
+            state.admit(door, fresh).and_then(|admitted| self.opened(&mut state, admitted))
         };
         match admitted {
-            Ok(admitted) => Ok(Seat { room: admitted.media, owner: Some(self.clone()) }),
+            Ok(seat) => Ok(seat),
             Err(refusal) => {
                 self.inner.metrics.refused(refusal.label());
                 tracing::info!(
@@ -339,6 +403,19 @@ impl Rooms {
                 Err(refusal)
             }
         }
+    }
+
+    /// The room of a seat is open, in the engine too. Under the lock: whoever finds the room active may send to it at once.
+    fn opened(&self, state: &mut State, admitted: Admitted) -> Result<Seat, Refusal> {
+        if admitted.opens {
+            let video = state.video_of(admitted.media);
+            if let Err(error) = self.open_media(admitted.media, video) {
+                state.abandon(admitted);
+                return Err(Refusal::from(error));
+            }
+        }
+        self.publish(state);
+        Ok(Seat { room: admitted.media, is_outside: admitted.is_outside, owner: Some(self.clone()) })
     }
 
     /// The engine, to reserve a leg for the seat.
@@ -359,21 +436,51 @@ impl Rooms {
         answer: &Answer,
     ) -> Result<ParticipantId, Refusal> {
         let id = ParticipantId(self.inner.store.ids().next().raw());
-        let (leg_id, media_room) = (leg.id(), seat.room);
-        let (extension, name) = (caller.extension.clone(), name_of(&caller.display_name).into());
-        let participant = Participant::new(id, leg_id, caller, answer, store::now());
-        let (call_id, number) = (participant.call_id.clone(), participant.number.clone());
+        let (extension, hall) = (caller.extension.clone(), self.fresh_room());
+        let participant = Participant::new(id, leg.id(), hall, caller, answer, store::now());
+        tracing::info!(
+            room = extension,
+            participant = id.0,
+            call_id = participant.call_id,
+            number = participant.number,
+            leg = leg.id().0,
+            "received"
+        );
+        let seated = seat.room;
+        let sit = |state: &mut State| {
+            let sat = state.sit(seated, participant).map_err(|gone| gone.refusal(&extension));
+            // From here on the seat is the participant's.
+            sat.inspect(|_| seat.owner = None)
+        };
+        self.settle_in(id, leg, sit).await?;
+        Ok(id)
+    }
+
+    /// Somebody sits down, and their leg joins the media room where they belong.
+    async fn settle_in(
+        &self,
+        id: ParticipantId,
+        leg: media::Leg,
+        sit: impl FnOnce(&mut State) -> Result<Sat, Refusal> + Send,
+    ) -> Result<(), Refusal> {
         let (reply, joined) = oneshot::channel();
         let joining = {
             let mut state = self.state();
-            let muted = state.sit(media_room, participant).map_err(|gone| gone.refusal(&extension))?;
-            seat.owner = None;
-            // From here on the seat is the participant's.
+            let Sat { room, opens, music, settings } = sit(&mut state)?;
             let joining = Joining { rooms: self, id, done: false };
-            let settings = LegSettings { muted, ..LegSettings::default() };
+            let name = state.name_of(id);
+            let room = room.ok_or_else(|| Refusal::Broken("the participant is gone".to_owned()));
             let reply = Reply::new(move |outcome| drop(reply.send(outcome)));
             // Under the lock, so that whatever is set of the leg later comes later.
-            let sent = self.inner.engine.join(media_room, leg, name, settings, reply);
+            let sent = room.and_then(|room| {
+                if opens {
+                    self.open_media(room, None)?;
+                }
+                if music {
+                    self.entertain(room);
+                }
+                Ok(self.inner.engine.join(room, leg, name, settings, reply)?)
+            });
             self.settle(&mut state);
             self.publish(&mut state);
             drop(state);
@@ -382,19 +489,8 @@ impl Rooms {
         };
         joined.await.map_err(|_| Refusal::Broken("the media engine did not take the leg".to_owned()))??;
         joining.done();
-        let mut recorded = None;
-        self.change(|state| {
-            recorded = state.confirm(id);
-            Vec::new()
-        });
-        self.inner.metrics.joined();
-        self.inner.pictures.notify_one();
-        tracing::info!(room = extension, participant = id.0, call_id, number, leg = leg_id.0, "joined");
-        if let Some(room) = recorded {
-            let rooms = self.clone();
-            tokio::spawn(async move { rooms.record_from_the_start(room).await });
-        }
-        Ok(id)
+        self.change(|state| state.arrived(id));
+        Ok(())
     }
 
     /// The dialog ended (BYE from the far end, or our own). A participant who is gone already is passed over.
@@ -411,9 +507,17 @@ impl Rooms {
         }
     }
 
-    /// Media room and leg of a participant, for re-INVITEs.
-    pub fn leg_of(&self, participant: ParticipantId) -> Option<(RoomId, LegId)> {
-        self.state().leg_of(participant)
+    /// Media room and leg of a participant, for re-INVITEs. One that moves between rooms is waited for.
+    pub async fn leg_of(&self, participant: ParticipantId) -> Option<(RoomId, LegId)> {
+        for _ in 0..MOVE_LOOKS {
+            match self.state().whereabouts(participant) {
+                Whereabouts::In(room, leg) => return Some((room, leg)),
+                Whereabouts::Gone => return None,
+                Whereabouts::Moving => {}
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+        None
     }
 
     /// The far end held or resumed, or the codec changed.
@@ -424,12 +528,11 @@ impl Rooms {
         });
     }
 
-    /// A key by INFO.
-    pub fn digit(&self, participant: ParticipantId, _digit: Digit) {
-        if self.leg_of(participant).is_some() {
-            self.inner.metrics.digit();
-            tracing::debug!(participant = participant.0, "a key was pressed");
-        }
+    /// A key, by whatever way it came.
+    pub fn digit(&self, participant: ParticipantId, digit: Digit) {
+        self.inner.metrics.digit();
+        tracing::debug!(participant = participant.0, "a key was pressed");
+        self.change(|state| state.key(participant, digit, self.fresh(), store::now()));
     }
 
     /// True when new calls may come (not draining); for OPTIONS.
@@ -465,8 +568,7 @@ impl Rooms {
 
     /// Sends what the engine has to know of legs. What meets a full queue stays in the state and is sent again.
     fn settle(&self, state: &mut State) {
-        while let Some((id, room, leg, muted)) = state.next_unsettled() {
-            let settings = LegSettings { muted, ..LegSettings::default() };
+        while let Some((id, room, leg, settings)) = state.next_unsettled() {
             match self.inner.engine.set(room, leg, settings) {
                 // A leg that is gone needs no settings.
                 Ok(()) | Err(media::Error::Refused(_)) => {}
@@ -510,6 +612,9 @@ impl Rooms {
         if state.needs_housekeeping() {
             self.inner.housekeeping.notify_one();
         }
+        if state.take_dialogue_news() {
+            self.inner.dialogues.notify_one();
+        }
     }
 
     fn perform(&self, effects: Vec<Effect>) {
@@ -518,6 +623,34 @@ impl Rooms {
                 Effect::Leave { room, leg } => self.inner.engine.leave(room, leg),
                 Effect::Close { room } => self.inner.engine.close_room(room),
                 Effect::HangUp { dialog, why } => self.hang_up(dialog, why),
+                Effect::Open { room, video } => {
+                    if let Err(error) = self.open_media(room, video) {
+                        tracing::error!(room = room.0, %error, "a media room does not begin");
+                    }
+                }
+                Effect::Move { participant, from, leg } => self.carry(participant, from, leg),
+                Effect::Say { participant, room, leg, id, speech } => self.speak(participant, room, leg, id, &speech),
+                Effect::Hush { room, leg } => {
+                    if let Err(error) = self.inner.engine.stop_playing(room, leg) {
+                        tracing::debug!(room = room.0, %error, "something is said to the end");
+                    }
+                }
+                Effect::Announce { room, speech } => self.broadcast(room, &speech),
+                Effect::Music { room } => self.entertain(room),
+                Effect::Operate { participant, room, wish } => self.operate(participant, room, wish),
+                Effect::Record { room } => {
+                    let rooms = self.clone();
+                    tokio::spawn(async move { rooms.record_from_the_start(room).await });
+                }
+                Effect::Left { participant, why } => {
+                    self.inner.metrics.left(Left::Removed(why).label());
+                    tracing::info!(participant = participant.0, why = why.label(), "left");
+                }
+                Effect::Joined { participant } => {
+                    self.inner.metrics.joined();
+                    self.inner.pictures.notify_one();
+                    tracing::info!(participant = participant.0, "joined");
+                }
             }
         }
     }
@@ -580,7 +713,7 @@ pub(crate) mod testing {
     //! Rooms as tests want them.
     use super::*;
 
-    /// A room that anyone may enter.
+    /// A room that anyone may enter, and where nothing is said.
     pub(crate) fn settings(extension: &str) -> RoomSettings {
         RoomSettings {
             extension_number: extension.into(),
@@ -597,7 +730,7 @@ pub(crate) mod testing {
             admin_pin: None,
             room_pin: None,
             enable_recording: false,
-            enable_prompt: true,
+            enable_prompt: false,
             timezone: None,
             scheduled_start_at: None,
             scheduled_end_at: None,

@@ -5,7 +5,7 @@
 //! flow, tcp ──> wire ──> ingress ──┬─> an answer that nothing is remembered of
 //!  sockets      bytes    dispatch  ├─> dialogs ──> call      requests within a dialog
 //!                                  └─> screen, admission ──> call ──> reception ──> rooms, media
-//! outgoing ──> names, client, digest ──> call                      a route of the dial plan, dialled
+//! rooms ──> departure ──> outgoing ──> names, client, digest ──> call       a route of the dial plan, dialled
 //! ```
 //!
 //! Of the stack we use messages and transactions. Its sockets and dialogs are not used: the one queues without bound and
@@ -34,6 +34,7 @@ mod address;
 mod admission;
 mod call;
 mod client;
+mod departure;
 mod dialog;
 mod dialogs;
 mod digest;
@@ -44,7 +45,6 @@ mod ingress;
 mod metrics;
 mod names;
 mod outbound;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "rooms do not call yet"))]
 mod outgoing;
 mod peers;
 mod reception;
@@ -175,6 +175,9 @@ pub async fn serve(
     let (front, calls) = Front::open(settings, shared_users, live, metrics, timers, accepting).await?;
     let Front { stack, udp, tcp } = front;
     let hang_up_all = CancellationToken::new();
+    if let Some(orders) = rooms.call_orders() {
+        tokio::spawn(departure::run(Arc::clone(&stack), rooms.clone(), orders, hang_up_all.clone()));
+    }
     let reception = tokio::spawn(reception::run(Arc::clone(&stack), rooms, calls, hang_up_all.clone()));
     tokio::spawn(peers::follow(Arc::clone(&stack), trunks.clone(), pbx.clone()));
     let registered = tokio::spawn(registration::run(Arc::clone(&stack), trunks, pbx, extensions, leaving.clone()));

@@ -95,6 +95,17 @@ struct VideoSeat {
 }
 
 impl Reservation {
+    /// Only these of the configured codecs are negotiated; none named: all of them.
+    #[must_use]
+    pub fn with_codecs(mut self, codecs: &[CodecName]) -> Self {
+        if !codecs.is_empty() {
+            let mut config = EngineConfig::clone(&self.config);
+            config.codecs.retain(|codec| codecs.contains(codec));
+            self.config = Arc::new(config);
+        }
+        self
+    }
+
     /// The leg it will be.
     pub const fn leg(&self) -> LegId {
         self.leg

@@ -4,9 +4,9 @@ mod named;
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use jiff::Timestamp;
 use media::{CodecName, VideoCodec};
 use serde::Serialize;
@@ -16,10 +16,11 @@ use super::Api;
 use super::fields::{DialString, Fields, body, integer, list_of, text};
 use super::openapi::{ListOptions, PARTICIPANTS, ParticipantState, Time, Transport};
 use super::query::{InPath, Items, ListQuery, id};
+use crate::auth::Identity;
 use crate::error::Error;
 use crate::filter;
 use crate::ids::Id;
-use crate::rooms::{HIDDEN, ParticipantId, ParticipantView};
+use crate::rooms::{HIDDEN, Inviter, ParticipantId, ParticipantView};
 
 /// The last tile that any layout has.
 const MAX_POSITION: i64 = 8;
@@ -61,9 +62,11 @@ pub(super) struct Participant {
     /// How loud it is, in dB below the loudest possible.
     #[schema(examples(-23), minimum = -127, maximum = 0)]
     level_dbov: Option<i8>,
-    /// Of its sound.
+    /// Whether it asks for the word.
+    hand_raised: bool,
+    /// Of its sound; null until it has answered.
     #[schema(examples("OPUS"))]
-    audio_codec: &'static str,
+    audio_codec: Option<&'static str>,
     /// Of its picture; null without one.
     #[schema(examples(json!(null)))]
     video_codec: Option<&'static str>,
@@ -122,15 +125,16 @@ impl From<ParticipantView> for Participant {
             number: view.number,
             joined_at: view.joined_at,
             transport: "SIP",
-            state: "JOINED",
+            state: view.presence.as_str(),
+            hand_raised: view.hand_raised,
             on_hold: view.on_hold,
             talking: view.talking,
             level_dbov: view.live.as_ref().map(|live| live.level_dbov),
-            audio_codec: match view.codec {
+            audio_codec: view.codec.map(|codec| match codec {
                 CodecName::Pcmu => "PCMU",
                 CodecName::Pcma => "PCMA",
                 CodecName::Opus => "OPUS",
-            },
+            }),
             video_codec: view.video.map(|codec| match codec {
                 VideoCodec::H264 => "H264",
                 VideoCodec::Vp8 => "VP8",
@@ -334,13 +338,14 @@ body! {
 )]
 pub(super) async fn invite(
     State(api): State<Arc<Api>>,
+    Extension(who): Extension<Identity>,
     InPath(room): InPath<String>,
     mut fields: Fields,
 ) -> Result<(), Error> {
     let room = id(&room, "room")?;
     api.rooms.is_known(room)?;
     let invitation: Invitation = fields.fill()?;
-    api.rooms.invite(room, &invitation.number)
+    api.rooms.invite(room, &invitation.number, Inviter::Token(who.token)).await
 }
 
 /// Remove a participant

@@ -12,12 +12,13 @@ use url::Url;
 
 use super::{
     ApiConfig, AuthConfig, Config, ConfigError, DatabaseConfig, DrainConfig, EventsConfig, Limits, Live, LogConfig,
-    MediaConfig, PromptsConfig, RawAuth, RawConfig, RecordingsConfig, ServerConfig, Setting, SignInLimits, SipConfig,
-    TlsConfig, TokenEntry, UserEntry, WebhooksConfig, layers, mail,
+    MediaConfig, PromptsConfig, RawAuth, RawConfig, RecordingsConfig, RoomsConfig, ServerConfig, Setting, SignInLimits,
+    SipConfig, TlsConfig, TokenEntry, UserEntry, WebhooksConfig, layers, mail,
 };
 use crate::auth;
 use crate::config::raw::{RawPrompts, RawWebhooks};
 use crate::events::{Types, checked_webhook_url};
+use crate::rooms::Rules;
 use crate::store::{Role, Store};
 
 const DAY_S: i64 = 86_400;
@@ -39,6 +40,7 @@ pub(super) fn mean(raw: &RawConfig, settings: &BTreeMap<String, Setting>) -> Res
         auth,
         sip,
         media,
+        rooms,
         recordings,
         prompts,
         events,
@@ -59,6 +61,13 @@ pub(super) fn mean(raw: &RawConfig, settings: &BTreeMap<String, Setting>) -> Res
         "1 to 128 printable ASCII characters",
     )?;
     check.that("sip.udp", sip.udp || sip.tcp, "true when sip.tcp is false: phones need one of the two")?;
+    let is_dialled = (1..=64).contains(&rooms.lobby_number.len())
+        && rooms.lobby_number.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-_.".contains(&b));
+    check.that(
+        "rooms.lobby_number",
+        rooms.lobby_number.is_empty() || is_dialled,
+        "what is dialled: 1 to 64 letters, digits and + - _ . or empty",
+    )?;
     check.that(
         "log.filter",
         !log.filter.trim().is_empty(),
@@ -169,6 +178,17 @@ pub(super) fn mean(raw: &RawConfig, settings: &BTreeMap<String, Setting>) -> Res
             },
             video_codecs: check.video_codecs("media.video_codecs", &media.video_codecs)?,
             name_strips: media.name_strips,
+        },
+        rooms: RoomsConfig {
+            lobby_number: (!rooms.lobby_number.is_empty()).then(|| rooms.lobby_number.clone()),
+            rules: Rules {
+                early_join: Duration::from_secs(check.number(
+                    "rooms.early_join_s",
+                    rooms.early_join_s,
+                    0..=30 * DAY_S,
+                )?),
+                close_at_end: rooms.close_at_end,
+            },
         },
         recordings: RecordingsConfig {
             dir,

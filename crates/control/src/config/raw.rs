@@ -19,6 +19,7 @@ pub(crate) struct RawConfig {
     pub(crate) dialing: RawDialing,
     pub(crate) pbx: RawPbx,
     pub(crate) media: RawMedia,
+    pub(crate) rooms: RawRooms,
     pub(crate) recordings: RawRecordings,
     pub(crate) prompts: RawPrompts,
     pub(crate) events: RawEvents,
@@ -41,6 +42,7 @@ impl Default for RawConfig {
             dialing: RawDialing::default(),
             pbx: RawPbx::default(),
             media: RawMedia::default(),
+            rooms: RawRooms::default(),
             recordings: RawRecordings::default(),
             prompts: RawPrompts::default(),
             events: RawEvents::default(),
@@ -324,6 +326,21 @@ impl Default for RawMedia {
             video_codecs: ["h264", "vp8"].map(Into::into).into(),
             name_strips: true,
         }
+    }
+}
+
+/// `[rooms]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RawRooms {
+    pub(crate) lobby_number: String,
+    pub(crate) early_join_s: i64,
+    pub(crate) close_at_end: bool,
+}
+
+impl Default for RawRooms {
+    fn default() -> Self {
+        Self { lobby_number: String::new(), early_join_s: 900, close_at_end: false }
     }
 }
 

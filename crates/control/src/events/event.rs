@@ -31,6 +31,24 @@ words! {
         RoomUnmuted = "room.unmuted",
         /// What is made of the room's picture changes: composing does not keep up, or does again.
         RoomPicture = "room.picture",
+        /// Wrong PINs were keyed; `closed` says whether the room takes none for a while.
+        RoomPinRejected = "room.pin_rejected",
+        /// The scheduled start has come.
+        RoomScheduleStarted = "room.schedule_started",
+        /// The scheduled end has come.
+        RoomScheduleEnded = "room.schedule_ended",
+        /// An operator or the chairman has somebody called.
+        ParticipantCalling = "participant.calling",
+        /// Their phone rings.
+        ParticipantRinging = "participant.ringing",
+        /// They were called and did not come; `reason` says why.
+        ParticipantNotReached = "participant.not_reached",
+        /// Somebody waits for the chairman.
+        ParticipantWaiting = "participant.waiting",
+        /// Somebody asks for the word.
+        ParticipantHandRaised = "participant.hand_raised",
+        /// They do not ask for it any more.
+        ParticipantHandLowered = "participant.hand_lowered",
         /// Somebody is in the room.
         ParticipantJoined = "participant.joined",
         /// Somebody is not in the room any more; `reason` says why.
@@ -112,6 +130,8 @@ pub enum Data {
     Room(RoomData),
     /// `room.picture`
     Picture(PictureData),
+    /// `room.pin_rejected`
+    Pin(PinData),
     /// `participant.*`
     Participant(ParticipantData),
     /// `recording.*`
@@ -165,6 +185,19 @@ pub struct PictureData {
     pub decoded: u64,
 }
 
+/// What `room.pin_rejected` carries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct PinData {
+    /// Whose try it was.
+    pub participant_id: Option<Id>,
+    /// User part of the caller's address.
+    #[schema(examples("101"))]
+    pub number: Option<String>,
+    /// `SOURCE`: the room takes no more PINs from this address for a while. `ROOM`: from nobody.
+    #[schema(examples("SOURCE"))]
+    pub closed: Option<&'static str>,
+}
+
 /// What `participant.*` carries: the participant as it is then.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ParticipantData {
@@ -189,10 +222,15 @@ pub struct ParticipantData {
     pub talking: bool,
     /// Held by the far end.
     pub on_hold: bool,
+    /// `CALLING`, `RINGING`, `IN_MENU`, `WAITING` or `JOINED`.
+    #[schema(examples("JOINED"))]
+    pub state: &'static str,
+    /// They ask for the word.
+    pub hand_raised: bool,
     /// When they came.
     #[schema(value_type = String, format = "date-time", examples("2030-07-21T17:32:28Z"))]
     pub joined_at: Timestamp,
-    /// Why they left.
+    /// Why they left, or were not reached.
     #[schema(examples("hung up"))]
     pub reason: Option<String>,
 }

@@ -8,7 +8,7 @@ use media::{Event, LegEnd, LegId, RoomId};
 
 use super::{HangUp, Left, ParticipantId, Rooms};
 use crate::ids::Id;
-use crate::store::RecordingState;
+use crate::store::{self, RecordingState};
 
 /// After lost events: how long a worker may take to say what is.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -17,22 +17,31 @@ impl Rooms {
     /// Applies one fact.
     pub async fn apply(&self, event: Event) {
         match event {
-            Event::LegUp { room, leg } => tracing::debug!(room = room.0, leg = leg.0, "media arrives"),
-            Event::LegDown { room, leg, reason } => self.leg_down(room, leg, &reason),
-            Event::Talking { room, leg, talking } => {
+            Event::LegUp { room, leg } => {
+                tracing::debug!(room = room.0, leg = leg.0, "media arrives");
+                self.change(|state| state.media_came(leg, self.fresh(), store::now()));
+            }
+            Event::LegDown { leg, reason, .. } => self.leg_down(leg, &reason),
+            Event::Talking { leg, talking, .. } => {
                 self.change(|state| {
-                    if let Some(participant) = state.by_leg(room, leg) {
+                    if let Some(participant) = state.owner_of(leg) {
                         state.talk(participant, talking);
                     }
                     Vec::new()
                 });
             }
-            Event::Dtmf { room, leg, .. } => {
-                let participant = self.state().by_leg(room, leg).map(|p| p.0);
-                self.inner.metrics.digit();
-                tracing::debug!(participant, "a key was pressed");
+            Event::Dtmf { leg, digit, .. } => {
+                let participant = self.state().owner_of(leg);
+                if let Some(participant) = participant {
+                    self.digit(participant, digit);
+                }
             }
-            Event::Played { room, playback, .. } => tracing::debug!(%room, ?playback, "a prompt was played to its end"),
+            Event::Played { leg: Some(leg), playback, .. } => {
+                self.inner.lobby.heard(leg);
+                self.change(|state| state.heard(leg, playback.0, self.fresh(), store::now()));
+            }
+            // Nobody waits for an announcement.
+            Event::Played { leg: None, .. } => {}
             Event::RecordingFinished { room, recording, file } => {
                 self.recording_ended(room, recording, RecordingState::Finished, None, Some(file));
             }
@@ -58,35 +67,28 @@ impl Rooms {
         }
     }
 
-    fn leg_down(&self, room: RoomId, leg: LegId, reason: &LegEnd) {
+    fn leg_down(&self, leg: LegId, reason: &LegEnd) {
         let why = match reason {
             LegEnd::MediaTimeout => HangUp::MediaTimeout,
             LegEnd::Failed(_) => HangUp::MediaFailed,
         };
-        let participant = self.state().by_leg(room, leg);
+        let participant = self.state().owner_of(leg);
         if let Some(participant) = participant {
             self.media_ended(participant, why);
-        }
-    }
-
-    /// The engine has dropped the leg already.
-    fn media_ended(&self, participant: ParticipantId, why: HangUp) {
-        let mut left = false;
-        self.change(|state| {
-            let effects = state.remove(participant, Left::Removed(why), Some(why), false);
-            left = effects.is_some();
-            effects.unwrap_or_default()
-        });
-        if left {
-            self.inner.metrics.left(Left::Removed(why).label());
-            tracing::warn!(participant = participant.0, why = why.label(), "left");
         }
     }
 
     fn room_failed(&self, media: RoomId, reason: &str) {
         let mut hung_up = 0;
         self.change(|state| {
-            let Some(room) = state.room_of_media(media) else { return Vec::new() };
+            let Some(room) = state.room_of_media(media) else {
+                // One in front of a room: its people go, the room itself is none of theirs.
+                let gone = state.those_in(media);
+                hung_up = gone.len();
+                let why = HangUp::MediaFailed;
+                let ended = gone.into_iter().filter_map(|who| state.remove(who, Left::Removed(why), Some(why), false));
+                return ended.flatten().collect();
+            };
             hung_up = state.room(room).map_or(0, |known| known.participants().len());
             state.clear(room, HangUp::MediaFailed)
         });
@@ -104,7 +106,8 @@ impl Rooms {
             let calls = active.iter().filter_map(|id| state.room(*id)?.call.as_ref());
             // Only whom the engine had before it was asked: others may be in its queue behind the question.
             let present = |call: &super::state::Call| {
-                call.participants.iter().filter(|p| p.confirmed).map(|p| (p.id, p.leg)).collect()
+                let present = call.participants.iter().filter(|p| p.confirmed);
+                present.filter_map(|p| Some((p.id, p.leg?))).collect()
             };
             calls.map(|call| (call.media, present(call))).collect()
         };

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::state::{Effect, Participant, State};
+use super::state::{Effect, State};
 use super::tiles::{Moves, Tiles};
 use super::{HangUp, Left, ParticipantId, Rooms};
 use crate::error::Error;
@@ -15,11 +15,7 @@ impl Rooms {
     /// # Errors
     /// `NotFound`, also when they are in another room; `Busy` when the database cannot be written.
     pub async fn mute_participant(&self, room: Id, participant: ParticipantId, muted: bool) -> Result<(), Error> {
-        let set = |state: &mut State| {
-            state.mute(participant, muted);
-            Some(Vec::new())
-        };
-        self.moderate(room, participant, set).await
+        self.moderate(room, participant, |state| Some(state.mute(participant, muted))).await
     }
 
     /// Makes somebody the chairman; whoever was it is it no more.
@@ -27,11 +23,7 @@ impl Rooms {
     /// # Errors
     /// `NotFound`, also when they are in another room; `Busy` when the database cannot be written.
     pub async fn appoint_chairman(&self, room: Id, participant: ParticipantId) -> Result<(), Error> {
-        let set = |state: &mut State| {
-            state.appoint(participant);
-            Some(Vec::new())
-        };
-        self.moderate(room, participant, set).await
+        self.moderate(room, participant, |state| state.may_lead(participant).then(|| state.appoint(participant))).await
     }
 
     /// Hangs up on somebody.
@@ -113,23 +105,6 @@ impl Rooms {
         });
         self.note_down().await;
         changed
-    }
-
-    /// Calls somebody into a room.
-    ///
-    /// # Errors
-    /// `NotFound`; `CapacityExceeded` and `NoServer` when they could not come in; `InvalidState` when they are there
-    /// already, or there is no way to call them.
-    pub fn invite(&self, room: Id, number: &str) -> Result<(), Error> {
-        let state = self.state();
-        let known = state.room(room).ok_or(Error::NotFound("room"))?;
-        let address = format!("<{}>", number.to_ascii_lowercase());
-        let is_here = |p: &Participant| p.number == number || p.display_name.to_ascii_lowercase().ends_with(&address);
-        if known.participants().iter().any(is_here) {
-            return Err(Error::InvalidState(format!("{number} is in the room already").into()));
-        }
-        state.could_take(room)?;
-        Err(Error::InvalidState("no outbound trunk is configured".into()))
     }
 
     /// Whether there is such a room.

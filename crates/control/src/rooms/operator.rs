@@ -9,6 +9,8 @@ use crate::events::{Kind, NewEvent};
 use crate::ids::Id;
 use crate::store;
 
+/// From the words that a room ends to the end of its calls.
+const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(4);
 /// Bytes of a room's join token.
 const TOKEN_BYTES: usize = 24;
 
@@ -33,6 +35,7 @@ impl Rooms {
         entry.commit().await?;
         self.inner.invitations.committed();
         self.state().know(room.id, &room.settings, room.policy, 0);
+        self.inner.meetings.notify_one();
         Ok(room)
     }
 
@@ -57,10 +60,8 @@ impl Rooms {
         }
         entry.commit().await?;
         self.inner.invitations.committed();
-        self.change(|state| {
-            state.update(room, &updated.settings);
-            Vec::new()
-        });
+        self.change(|state| state.update(room, &updated.settings));
+        self.inner.meetings.notify_one();
         self.note_down().await;
         Ok(())
     }
@@ -86,6 +87,26 @@ impl Rooms {
         }
         entry.commit().await?;
         self.inner.invitations.committed();
+        let mut is_told = false;
+        self.change(|state| {
+            let told = state.retire(room);
+            is_told = told.is_some();
+            told.into_iter().collect()
+        });
+        if is_told {
+            let rooms = self.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(LAST_WORDS).await;
+                rooms.end_room(room);
+            });
+        } else {
+            self.end_room(room);
+        }
+        self.note_down().await;
+        Ok(())
+    }
+
+    fn end_room(&self, room: Id) {
         let mut hung_up = 0;
         self.change(|state| {
             hung_up = state.room(room).map_or(0, |known| known.participants().len());
@@ -94,8 +115,6 @@ impl Rooms {
         for _ in 0..hung_up {
             self.inner.metrics.left(Left::Removed(HangUp::RoomDestroyed).label());
         }
-        self.note_down().await;
-        Ok(())
     }
 
     /// Mutes or unmutes a room: everyone but the chairman now, and those who come later.
@@ -106,10 +125,7 @@ impl Rooms {
         let _gate = self.gate().await?;
         let kind = if muted { Kind::RoomMuted } else { Kind::RoomUnmuted };
         self.hold(room, kind, |policy| policy.muted = muted).await?;
-        self.change(|state| {
-            state.mute_room(room, muted);
-            Vec::new()
-        });
+        self.change(|state| state.mute_room(room, muted));
         self.note_down().await;
         Ok(())
     }

@@ -8,6 +8,7 @@ use media::{Event, LegId, Picture, Reply, Resolution, RoomId};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::state::Whereabouts;
 use super::{DialogOrder, ParticipantId, Rooms};
 use crate::error::Error;
 use crate::events::{Data, Kind, NewEvent, PictureData};
@@ -125,7 +126,7 @@ impl Rooms {
         let known = state.room(room).ok_or(Error::NotFound("room"))?;
         let video = known.video.ok_or_else(no_picture)?;
         let arrangement = known.tiles.arrangement();
-        let held = |leg: LegId| known.participants().iter().find(|p| p.leg == leg);
+        let held = |leg: LegId| known.participants().iter().find(|p| p.leg == Some(leg));
         let rects = media::tiles(arrangement.layout, video.resolution);
         let tiles = rects.iter().enumerate();
         let tiles = tiles.map(|(tile, rect)| {
@@ -145,7 +146,7 @@ impl Rooms {
 
     /// The far end cannot decode without a keyframe, and says so by its signalling.
     pub fn refresh_picture(&self, participant: ParticipantId) {
-        if let Some((room, leg)) = self.leg_of(participant)
+        if let Whereabouts::In(room, leg) = self.state().whereabouts(participant)
             && let Err(error) = self.inner.engine.refresh(room, leg)
         {
             tracing::debug!(%error, "a keyframe is not made");
@@ -155,10 +156,10 @@ impl Rooms {
     /// What the engine tells of pictures.
     pub(super) fn apply_to_picture(&self, event: Event) {
         match event {
-            Event::RefreshWanted { room, leg } => {
+            Event::RefreshWanted { leg, .. } => {
                 let dialog = {
                     let state = self.state();
-                    state.by_leg(room, leg).and_then(|participant| state.dialog_of(participant))
+                    state.owner_of(leg).and_then(|participant| state.dialog_of(participant))
                 };
                 if let Some(Err(error)) = dialog.map(|dialog| dialog.try_send(DialogOrder::RefreshPicture)) {
                     tracing::debug!(%error, "a dialog does not ask for a keyframe");

@@ -17,6 +17,7 @@ use super::{RETRY, Rooms, through};
 use crate::error::Error;
 use crate::events::{Data, Entry, Kind, NewEvent, RecordingData};
 use crate::ids::Id;
+use crate::prompts::Phrase;
 use crate::store::{self, NewRecording, RecordingEnd, RecordingRecord, RecordingState};
 
 /// Attempts to tell a worker whose queue is full to stop: half a second of ticks.
@@ -116,6 +117,9 @@ impl Rooms {
             });
         }
         tracing::info!(recording = new.id.raw(), extension, path = new.path, "a recording began");
+        if part_of.is_none() {
+            self.tell_of_recording(room, Phrase::RecordingStarted);
+        }
         Ok(())
     }
 
@@ -144,7 +148,15 @@ impl Rooms {
             call.recording_gate.clone()
         };
         let _gate = through(&gate).await?;
-        self.end_recording(room).await.map(drop)
+        if self.end_recording(room).await?.is_some() {
+            self.tell_of_recording(room, Phrase::RecordingStopped);
+        }
+        Ok(())
+    }
+
+    /// Everybody in the room hears it.
+    fn tell_of_recording(&self, room: Id, word: Phrase) {
+        self.change(|state| state.announce(room, vec![word]).into_iter().collect());
     }
 
     /// With the gate held. Gives what was recorded.

@@ -78,10 +78,10 @@ impl Rooms {
             }
             for (room, epoch) in &rooms {
                 let (id, settings, policy) = (room.id, &room.settings, room.policy);
-                match because {
+                effects.extend(match because {
                     Because::Restored => state.restore(id, settings, policy, *epoch),
                     Because::InDoubt => state.adopt(id, settings, policy, *epoch, pins.remove(&id)),
-                }
+                });
             }
             state.limit(Limits::from(&server));
             effects

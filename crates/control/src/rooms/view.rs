@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::state::Known;
+pub use super::state::Presence;
 use super::{ParticipantId, Rooms};
 use crate::error::Error;
 use crate::ids::Id;
@@ -44,13 +45,18 @@ pub struct ParticipantView {
     pub talking: bool,
     /// Held by the far end.
     pub on_hold: bool,
-    /// What their sound is coded with.
-    pub codec: CodecName,
+    /// How they take part.
+    pub presence: Presence,
+    /// They ask for the word.
+    pub hand_raised: bool,
+    /// What their sound is coded with; `None` until they have answered.
+    pub codec: Option<CodecName>,
     /// What their picture is coded with; `None` without one.
     pub video: Option<VideoCodec>,
     /// The engine's figures; `None` when it has none yet.
     pub live: Option<LegSnapshot>,
-    leg: LegId,
+    leg: Option<LegId>,
+    at: Option<RoomId>,
 }
 
 /// Whether a room can be used.
@@ -117,7 +123,7 @@ impl Rooms {
         if let Some((media, latest)) = figures.filter(|_| !views.is_empty()) {
             let legs = self.figures(media, &latest).await;
             for view in &mut views {
-                view.live = legs.get(&view.leg).cloned();
+                view.live = view.leg.filter(|_| view.at == Some(media)).and_then(|leg| legs.get(&leg).cloned());
             }
         }
         Ok(views)
@@ -214,10 +220,13 @@ fn seen(room: &Known) -> Vec<ParticipantView> {
         joined_at: p.joined_at,
         talking: p.talking,
         on_hold: p.on_hold,
+        presence: p.presence,
+        hand_raised: p.hand,
         codec: p.codec,
         video: p.video,
         live: None,
         leg: p.leg,
+        at: p.at,
     };
     room.participants().iter().map(one).collect()
 }

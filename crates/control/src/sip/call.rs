@@ -216,6 +216,13 @@ impl Call {
         self.over = true;
     }
 
+    /// 183 with our answer: what the caller hears before the call is refused.
+    pub(super) fn progress(&mut self, sdp: String) {
+        if let Origin::Theirs(invite) = &mut self.origin {
+            invite.progress(183, self.dialog.answer_headers(true), sdp);
+        }
+    }
+
     /// 200 with our SDP: the answer, or with `is_offer` our offer, whose answer the ACK brings.
     pub(super) fn accept(&mut self, sdp: String, is_offer: bool) {
         let mut headers = self.dialog.answer_headers(true);

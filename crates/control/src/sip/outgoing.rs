@@ -66,6 +66,13 @@ impl Way {
     }
 }
 
+impl Way {
+    /// Where media may come from: the address that the INVITE is sent to.
+    pub(super) fn far_end(&self) -> std::net::IpAddr {
+        self.leads.first().map_or(self.reachable.local, |lead| lead.address.ip())
+    }
+}
+
 /// A call on its way. Dropped, it is given up as by `cancel`.
 #[derive(Debug)]
 pub(super) struct Dialling {

@@ -9,12 +9,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::call::{Call, Happening};
 use super::ingress::Stack;
 use super::rejection::Rejection;
-use crate::rooms::{Caller, DialogOrder, HangUp, Left, ParticipantId, Rooms, Seat};
+use crate::rooms::{Caller, DialogOrder, HangUp, Left, ParticipantId, Refusal, Rooms, Seat};
 
 /// Longest that rooms or the engine may take for one decision.
 const DECISION_TIME: Duration = Duration::from_secs(10);
@@ -47,7 +47,7 @@ pub(super) async fn run(
     }
 }
 
-fn note(stack: &Stack, ended: &Result<(), tokio::task::JoinError>) {
+pub(super) fn note(stack: &Stack, ended: &Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended
         && error.is_panic()
     {
@@ -57,13 +57,13 @@ fn note(stack: &Stack, ended: &Result<(), tokio::task::JoinError>) {
 }
 
 /// What a call's task has beside the call.
-struct Visit {
-    rooms: Rooms,
-    hang_up_all: CancellationToken,
+pub(super) struct Visit {
+    pub(super) rooms: Rooms,
+    pub(super) hang_up_all: CancellationToken,
 }
 
 /// The participant is in the room until this is dropped.
-struct Present {
+pub(super) struct Present {
     rooms: Rooms,
     id: ParticipantId,
     why: Left,
@@ -76,7 +76,7 @@ impl Drop for Present {
 }
 
 /// How a call that was answered ends.
-enum End {
+pub(super) enum End {
     TheyHungUp,
     WeHangUp { cause: u16, text: String, label: &'static str, left: Left },
 }
@@ -86,7 +86,7 @@ impl End {
         Self::WeHangUp { cause: 200, text: why.text().to_owned(), label: why.label(), left: Left::Removed(why) }
     }
 
-    fn failed(cause: u16, text: impl Into<String>, label: &'static str) -> Self {
+    pub(super) fn failed(cause: u16, text: impl Into<String>, label: &'static str) -> Self {
         Self::WeHangUp { cause, text: text.into(), label, left: Left::SignallingFailed }
     }
 }
@@ -118,13 +118,38 @@ impl Visit {
         let seated = self.until_stopped(&mut call, &mut orders, self.rooms.admit(&caller)).await;
         let seat = match seated {
             Ok(Ok(seat)) => seat,
-            Ok(Err(refusal)) => return call.refuse(&refusal.into()),
+            Ok(Err(refusal)) => return self.turn_away(call, orders, &caller, refusal).await,
             Err(stop) => return refuse(call, stop),
         };
         match call.wanted.offer.take() {
             Some(offer) => self.answer(call, orders, caller, seat, &offer).await,
             None => self.offer(call, orders, caller, seat).await,
         }
+    }
+
+    /// A caller who is not let in hears why, if the room says such things: as early media, then comes the code.
+    async fn turn_away(
+        &self,
+        mut call: Call,
+        mut orders: mpsc::Receiver<DialogOrder>,
+        caller: &Caller,
+        refusal: Refusal,
+    ) {
+        let notice = call.wanted.offer.take().and_then(|offer| Some((offer, self.rooms.notice(caller, &refusal)?)));
+        if let Some((offer, notice)) = notice {
+            let at = self.reserve(&call, notice.room);
+            match at.and_then(|at| media::answer(&offer, at, caller.source.ip()).map_err(Rejection::from)) {
+                Ok((leg, answer)) => {
+                    call.progress(answer.sdp);
+                    if let Err(stop) = self.while_open(&mut call, &mut orders, notice.say(leg)).await {
+                        return refuse(call, stop);
+                    }
+                }
+                // What is wrong with the offer does not matter to somebody who is not let in.
+                Err(rejection) => debug!(why = %rejection.text, "a caller is not told why"),
+            }
+        }
+        call.refuse(&refusal.into());
     }
 
     /// An INVITE with an offer: the leg joins, then 200 carries the answer.
@@ -137,7 +162,7 @@ impl Visit {
         offer: &str,
     ) {
         let source = caller.source.ip();
-        let leg = self.reserve(&call, &seat).and_then(|r| media::answer(offer, r, source).map_err(Rejection::from));
+        let leg = self.reserve(&call, seat.room).and_then(|r| media::answer(offer, r, source).map_err(Rejection::from));
         let (leg, answer) = match leg {
             Ok(leg) => leg,
             Err(rejection) => return call.refuse(&rejection),
@@ -162,7 +187,7 @@ impl Visit {
     /// An INVITE without an offer: 200 carries ours, and the leg joins with the answer in the ACK.
     async fn offer(&self, mut call: Call, mut orders: mpsc::Receiver<DialogOrder>, caller: Caller, seat: Seat) {
         let source = caller.source.ip();
-        let (pending, sdp) = match self.reserve(&call, &seat) {
+        let (pending, sdp) = match self.reserve(&call, seat.room) {
             Ok(reservation) => media::offer(reservation),
             Err(rejection) => return call.refuse(&rejection),
         };
@@ -203,19 +228,22 @@ impl Visit {
         }
     }
 
-    fn reserve(&self, call: &Call, seat: &Seat) -> Result<media::Reservation, Rejection> {
+    fn reserve(&self, call: &Call, room: media::RoomId) -> Result<media::Reservation, Rejection> {
         let at = ReserveAt { bind: call.reachable.local, advertise: call.reachable.advertised };
         // Two socket binds; quick enough for the task's thread.
-        self.rooms.engine().reserve(seat.room, at).map_err(Rejection::from)
+        self.rooms.engine().reserve(room, at).map_err(Rejection::from)
     }
 
     async fn join(&self, seat: Seat, caller: Caller, leg: media::Leg, answer: &Answer) -> Result<Present, Rejection> {
-        let id = self.rooms.join(seat, caller, leg, answer).await?;
-        Ok(Present { rooms: self.rooms.clone(), id, why: Left::SignallingFailed })
+        Ok(self.present(self.rooms.join(seat, caller, leg, answer).await?))
+    }
+
+    pub(super) fn present(&self, id: ParticipantId) -> Present {
+        Present { rooms: self.rooms.clone(), id, why: Left::SignallingFailed }
     }
 
     /// The call goes on until one side ends it.
-    async fn converse(&self, mut call: Call, mut orders: mpsc::Receiver<DialogOrder>, mut present: Present) {
+    pub(super) async fn converse(&self, mut call: Call, mut orders: mpsc::Receiver<DialogOrder>, mut present: Present) {
         let id = present.id;
         let end = loop {
             let inbound = tokio::select! {
@@ -264,7 +292,7 @@ impl Visit {
     }
 
     async fn renegotiate(&self, id: ParticipantId, offer: &str) -> Result<String, Rejection> {
-        let (room, leg) = self.rooms.leg_of(id).ok_or_else(gone)?;
+        let (room, leg) = self.rooms.leg_of(id).await.ok_or_else(gone)?;
         let (reply, answered) = oneshot::channel();
         let reply = media::Reply::new(move |answer| drop(reply.send(answer)));
         self.rooms.engine().renegotiate(room, leg, offer, reply)?;
@@ -274,7 +302,7 @@ impl Visit {
     }
 
     async fn reoffer(&self, id: ParticipantId) -> Result<String, Rejection> {
-        let (room, leg) = self.rooms.leg_of(id).ok_or_else(gone)?;
+        let (room, leg) = self.rooms.leg_of(id).await.ok_or_else(gone)?;
         let (reply, offered) = oneshot::channel();
         let reply = media::Reply::new(move |offer| drop(reply.send(offer)));
         self.rooms.engine().reoffer(room, leg, reply)?;
@@ -286,7 +314,7 @@ impl Visit {
         End::ordered(self.hang_up(orders).await)
     }
 
-    async fn hang_up(&self, orders: &mut mpsc::Receiver<DialogOrder>) -> HangUp {
+    pub(super) async fn hang_up(&self, orders: &mut mpsc::Receiver<DialogOrder>) -> HangUp {
         loop {
             if let DialogOrder::HangUp(why) = self.order(orders).await {
                 return why;
@@ -315,13 +343,24 @@ impl Visit {
         orders: &mut mpsc::Receiver<DialogOrder>,
         work: impl Future<Output = T>,
     ) -> Result<T, Stop> {
-        let mut work = std::pin::pin!(timeout(DECISION_TIME, work));
+        let work = timeout(DECISION_TIME, work);
+        self.while_open(call, orders, work).await?.map_err(|_| Rejection::timed_out().into())
+    }
+
+    /// The same, with work that ends by itself.
+    async fn while_open<T>(
+        &self,
+        call: &mut Call,
+        orders: &mut mpsc::Receiver<DialogOrder>,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Stop> {
+        let mut work = std::pin::pin!(work);
         loop {
             let inbound = tokio::select! {
                 biased;
                 inbound = call.next() => inbound,
                 why = self.hang_up(orders) => return Err(Rejection::from(why).into()),
-                done = &mut work => return done.map_err(|_| Rejection::timed_out().into()),
+                done = &mut work => return Ok(done),
             };
             if let Happening::Cancelled = call.handle(inbound).await {
                 return Err(Stop::Cancelled);
@@ -353,7 +392,7 @@ fn refuse(call: Call, stop: Stop) {
     }
 }
 
-async fn finish(call: Call, end: End) {
+pub(super) async fn finish(call: Call, end: End) {
     match end {
         End::TheyHungUp => call.ended(),
         End::WeHangUp { cause, text, label, .. } => call.hang_up(cause, &text, label).await,

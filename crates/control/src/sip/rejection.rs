@@ -171,7 +171,9 @@ impl From<Refusal> for Rejection {
         let text = refusal.to_string();
         match refusal {
             Refusal::UnknownRoom(_) => Self::new(404, label, text),
-            Refusal::RoomLocked | Refusal::PinNeeded => Self::new(403, label, text),
+            Refusal::RoomLocked | Refusal::PinClosed => Self::new(403, label, text),
+            Refusal::NotStarted => Self::new(480, label, text),
+            Refusal::MeetingOver => Self::new(480, label, text),
             Refusal::RoomFull(_) => Self::new(486, label, text),
             // 503 would make a PBX shun the whole node (RFC 3261 §21.5.4): a full one is temporarily unavailable.
             Refusal::ServerFull(_) | Refusal::ServerDisabled => Self::new(480, label, text).retry_after(30),
@@ -205,8 +207,12 @@ impl From<HangUp> for Rejection {
         match why {
             HangUp::Draining => Self::new(503, why.label(), why.text()).retry_after(60),
             HangUp::MediaFailed => Self::new(500, why.label(), why.text()),
-            HangUp::RemovedByOperator => Self::new(403, why.label(), why.text()),
-            HangUp::RoomDestroyed | HangUp::MediaTimeout => Self::new(480, why.label(), why.text()),
+            HangUp::RemovedByOperator | HangUp::PinFailed | HangUp::PinClosed | HangUp::NoEntry => {
+                Self::new(403, why.label(), why.text())
+            }
+            HangUp::RoomDestroyed | HangUp::MediaTimeout | HangUp::MeetingOver | HangUp::NotReached => {
+                Self::new(480, why.label(), why.text())
+            }
         }
     }
 }

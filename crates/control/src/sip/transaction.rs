@@ -90,6 +90,15 @@ impl Invite {
         self.answered
     }
 
+    /// A provisional response with a session; none after the final one.
+    pub(super) fn progress(&mut self, code: u16, headers: Vec<Added>, sdp: String) {
+        if !self.answered {
+            let response = response(&self.endpoint, &self.repeated, code, headers, Some(sdp));
+            // Fails only when the transaction is gone, and then nobody waits.
+            let _ = self.events.send(TransactionEvent::Respond(response));
+        }
+    }
+
     /// The final response; a second one is ignored.
     pub(super) fn answer(&mut self, code: u16, headers: Vec<Added>, sdp: Option<String>) {
         if std::mem::replace(&mut self.answered, true) {

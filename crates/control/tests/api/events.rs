@@ -24,6 +24,8 @@ async fn happen(house: &House, room: Option<Id>, kind: Kind) -> i64 {
         pinned: false,
         talking: false,
         on_hold: false,
+        state: "JOINED",
+        hand_raised: false,
         joined_at: control::store::now(),
         reason: None,
     });

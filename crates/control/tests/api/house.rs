@@ -13,6 +13,7 @@ use axum::response::Response;
 use control::api::{Api, router, serve};
 use control::auth::new_token;
 use control::config::{Config, Loaded, Sources};
+use control::dialing::Dialing;
 use control::events::{Delivery, EventFeed, Journal};
 use control::metrics::{Metrics, ProcessUsage};
 use control::rooms::{Caller, DialogOrder, ParticipantId, Refusal, Rooms, Seat};
@@ -91,8 +92,16 @@ impl House {
         entry.commit().await.unwrap();
         control::auth::keep_in_step(&store, &config.auth).await.unwrap();
         let metrics = Metrics::new(engine.clone());
-        let rooms =
-            Rooms::open(&config, engine.clone(), store.clone(), journal.clone(), &server, metrics.rooms.clone());
+        let dialing = Dialing::new(&config.dialing, config.trunks.clone());
+        let rooms = Rooms::open(
+            &config,
+            engine.clone(),
+            store.clone(),
+            journal.clone(),
+            &server,
+            metrics.rooms.clone(),
+            dialing,
+        );
         let rooms = rooms.await.unwrap();
         rooms.recover_recordings().await.unwrap();
         let usage = Arc::new(ProcessUsage::new());

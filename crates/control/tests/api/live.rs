@@ -147,19 +147,19 @@ async fn media_that_ends_takes_its_participant_along() {
         (&mut silent, LegEnd::MediaTimeout, HangUp::MediaTimeout),
         (&mut failed, LegEnd::Failed("panic".into()), HangUp::MediaFailed),
     ] {
-        let (room, leg) = house.rooms.leg_of(phone.id).unwrap();
+        let (room, leg) = house.rooms.leg_of(phone.id).await.unwrap();
         house.rooms.apply(Event::LegDown { room, leg, reason }).await;
         assert_eq!(phone.orders.recv().await, Some(DialogOrder::HangUp(why)));
-        assert_eq!(house.rooms.leg_of(phone.id), None);
+        assert_eq!(house.rooms.leg_of(phone.id).await, None);
     }
     let mut phone = house.dial("900", "103").await.unwrap();
-    let (room, _) = house.rooms.leg_of(phone.id).unwrap();
+    let (room, _) = house.rooms.leg_of(phone.id).await.unwrap();
     house.rooms.apply(Event::RoomFailed { room, reason: "panic".into() }).await;
     assert_eq!(phone.orders.recv().await, Some(DialogOrder::HangUp(HangUp::MediaFailed)));
     // Facts of a call that is over meet nobody in the next one.
     let next = house.dial("900", "104").await.unwrap();
     house.rooms.apply(Event::RoomFailed { room, reason: "late".into() }).await;
-    assert!(house.rooms.leg_of(next.id).is_some());
+    assert!(house.rooms.leg_of(next.id).await.is_some());
 }
 
 #[tokio::test]
@@ -167,11 +167,11 @@ async fn lost_facts_are_made_good_by_asking() {
     let house = House::open().await;
     house.room("900", &json!({})).await;
     let (mut gone, here) = (house.dial("900", "101").await.unwrap(), house.dial("900", "102").await.unwrap());
-    let (room, leg) = house.rooms.leg_of(gone.id).unwrap();
+    let (room, leg) = house.rooms.leg_of(gone.id).await.unwrap();
     house.engine.leave(room, leg);
     house.rooms.apply(Event::Lagged { worker: 0 }).await;
     assert_eq!(gone.orders.recv().await, Some(DialogOrder::HangUp(HangUp::MediaFailed)));
-    assert!(house.rooms.leg_of(here.id).is_some());
+    assert!(house.rooms.leg_of(here.id).await.is_some());
 }
 
 #[tokio::test]
@@ -179,7 +179,7 @@ async fn talking_is_shown_while_it_lasts() {
     let house = House::open().await;
     let path = house.room("900", &json!({})).await;
     let phone = house.dial("900", "101").await.unwrap();
-    let (room, leg) = house.rooms.leg_of(phone.id).unwrap();
+    let (room, leg) = house.rooms.leg_of(phone.id).await.unwrap();
     for talking in [true, false] {
         house.rooms.apply(Event::Talking { room, leg, talking }).await;
         assert_eq!(participant(&house, &path, &phone.wire_id()).await["talking"], json!(talking));

@@ -189,7 +189,7 @@ async fn every_way_out_is_announced_once_with_its_reason() {
     for number in ["101", "102", "103", "104"] {
         phones.push(house.dial("900", number).await.unwrap());
     }
-    let (media, leg) = house.rooms.leg_of(phones[1].id).unwrap();
+    let (media, leg) = house.rooms.leg_of(phones[1].id).await.unwrap();
     house.rooms.leave(phones[0].id, Left::HungUp);
     house.rooms.leave(phones[0].id, Left::HungUp);
     for _ in 0..2 {
@@ -230,7 +230,7 @@ async fn talking_and_holding_are_announced_when_they_change() {
     let house = House::open().await;
     let room = house.room("900", &json!({})).await;
     let phone = house.dial("900", "101").await.unwrap();
-    let (media, leg) = house.rooms.leg_of(phone.id).unwrap();
+    let (media, leg) = house.rooms.leg_of(phone.id).await.unwrap();
     for talking in [true, true, false, false] {
         house.rooms.apply(Event::Talking { room: media, leg, talking }).await;
     }

@@ -111,7 +111,7 @@ async fn everyone_is_hung_up_on_when_the_grace_is_over() {
     assert_eq!(house.dial("900", "102").await.err().unwrap().label(), "draining");
     let answer = house.get("/readyz").await.expect(503);
     assert!(answer.json()["reason"].as_str().unwrap().contains("shutting down"));
-    assert!(house.rooms.leg_of(phone.id).is_some(), "who is here may stay for now");
+    assert!(house.rooms.leg_of(phone.id).await.is_some(), "who is here may stay for now");
     house.rooms.hang_up_all();
     assert_eq!(phone.orders.recv().await, Some(DialogOrder::HangUp(HangUp::Draining)));
     tokio::time::timeout(PATIENCE, house.rooms.empty()).await.unwrap();

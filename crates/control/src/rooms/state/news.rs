@@ -3,8 +3,9 @@
 use jiff::Timestamp;
 
 use super::{Known, Participant};
-use crate::events::{Data, Kind, NewEvent, ParticipantData, RoomData};
+use crate::events::{Data, Kind, NewEvent, ParticipantData, PinData, RoomData};
 use crate::ids::Id;
+use crate::rooms::pin_guard::Closed;
 use crate::rooms::{Policy, RoomSettings};
 
 /// News of rooms and of those in them.
@@ -38,12 +39,26 @@ impl News {
         extension: &str,
         participant: &Participant,
         kind: Kind,
-        reason: Option<&'static str>,
+        reason: Option<&str>,
     ) {
-        if participant.confirmed {
+        if participant.announced {
             let data = Data::Participant(participant.data(reason));
             self.0.push(Item { room, extension: extension.to_owned(), kind, data });
         }
+    }
+
+    /// A wrong PIN was keyed, and what it closed.
+    pub(super) fn refused(&mut self, room: Id, extension: &str, participant: Option<&Participant>, closed: Closed) {
+        let data = Data::Pin(PinData {
+            participant_id: participant.map(|p| Id::from_raw(p.id.0)),
+            number: participant.map(|p| p.number.clone()),
+            closed: match closed {
+                Closed::No => None,
+                Closed::Source => Some("SOURCE"),
+                Closed::Room => Some("ROOM"),
+            },
+        });
+        self.0.push(Item { room, extension: extension.to_owned(), kind: Kind::RoomPinRejected, data });
     }
 
     /// Gives them once.
@@ -75,7 +90,7 @@ fn room_data(subject: &str, layout: &'static str, policy: Policy) -> Data {
 }
 
 impl Participant {
-    fn data(&self, reason: Option<&'static str>) -> ParticipantData {
+    fn data(&self, reason: Option<&str>) -> ParticipantData {
         ParticipantData {
             participant_id: Id::from_raw(self.id.0),
             display_name: self.display_name.clone(),
@@ -86,6 +101,8 @@ impl Participant {
             pinned: self.place.pinned,
             talking: self.talking,
             on_hold: self.on_hold,
+            state: self.presence.as_str(),
+            hand_raised: self.hand,
             joined_at: self.joined_at,
             reason: reason.map(str::to_owned),
         }

@@ -1,51 +1,359 @@
 //! Those who are in rooms: how they come, what is set of them, and how they go.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Instant;
 
-use media::{Answer, LegId, RoomId};
+use media::{Answer, LegId, LegSettings, RoomId};
 use tokio::sync::mpsc;
 
-use super::{Effect, Gone, Known, Participant, State};
+use super::dialogue::Dialogue;
+use super::{Effect, Gone, Known, Participant, Presence, State};
+use crate::dialing::CallFailure;
 use crate::error::Error;
 use crate::events::Kind;
 use crate::ids::Id;
+use crate::menu::{Menu, Step};
+use crate::prompts::Phrase;
+use crate::rooms::floor::{Act, Standing};
 use crate::rooms::tiles::{Moves, Place, Tiles};
-use crate::rooms::{Control, DialogOrder, HangUp, Left, ParticipantId, Pins};
+use crate::rooms::{Control, DialogOrder, HangUp, Left, ParticipantId, Pins, name_of};
+
+/// Where a leg that somebody sat down with is to join.
+#[derive(Debug)]
+pub(in crate::rooms) struct Sat {
+    /// `None` while there is no leg: they are being called.
+    pub(in crate::rooms) room: Option<RoomId>,
+    /// The engine has to open it: it is a room in front of the room.
+    pub(in crate::rooms) opens: bool,
+    /// And music is to be heard there.
+    pub(in crate::rooms) music: bool,
+    pub(in crate::rooms) settings: LegSettings,
+}
+
+/// Where somebody's leg is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::rooms) enum Whereabouts {
+    In(RoomId, LegId),
+    /// From one media room to another.
+    Moving,
+    Gone,
+}
 
 impl State {
     // -- in and out ----------------------------------------------------------------------------------------------------
 
-    /// Turns a counted seat into a participant; says whether it is muted.
-    pub(in crate::rooms) fn sit(&mut self, media: RoomId, mut participant: Participant) -> Result<bool, Gone> {
+    /// Turns a counted seat into a participant, with a leg that is about to join: in front of the room when something is to
+    /// be said or asked first. Says where the leg belongs.
+    pub(in crate::rooms) fn sit(&mut self, media: RoomId, mut participant: Participant) -> Result<Sat, Gone> {
         if self.closed {
             return Err(Gone::Server);
         }
-        let id = self.room_of_media(media).ok_or(Gone::Room)?;
+        let (id, leg) = (self.room_of_media(media).ok_or(Gone::Room)?, participant.leg);
         let room = self.rooms.get_mut(&id).ok_or(Gone::Room)?;
+        let manners = room.manners();
         let call = room.call.as_mut().ok_or(Gone::Room)?;
-        let muted = room.policy.muted;
-        participant.muted = muted;
-        let is_first = call.started_at.is_none();
-        call.started_at.get_or_insert(participant.joined_at);
-        self.by_participant.insert(participant.id, id);
-        let moves = room.tiles.join(participant.id, participant.leg, &participant.number, self.now);
+        let who = participant.id;
+        if let Some(leg) = leg {
+            self.by_leg.insert(leg, who);
+        }
+        self.by_participant.insert(who, id);
+        let Some(manners) = manners.filter(|_| participant.presence == Presence::InMenu) else {
+            // Nothing is to be asked. The call's seat is counted as one inside.
+            let is_caller = participant.presence == Presence::InMenu;
+            call.participants.push(participant);
+            if is_caller {
+                self.come_in(id, who);
+            }
+            return Ok(self.place_of(who));
+        };
+        participant.dialogue = Dialogue::at_the_door(Menu::new(manners), self.now);
+        self.is_dialogue_news = true;
         call.participants.push(participant);
+        Ok(self.place_of(who))
+    }
+
+    /// Where the leg of somebody who has just sat down is to join.
+    fn place_of(&mut self, who: ParticipantId) -> Sat {
+        let home = self.home_of(who);
+        let Some((found, home)) = self.participant_mut(who).zip(home) else {
+            return Sat { room: None, opens: false, music: false, settings: LegSettings::default() };
+        };
+        let room = found.leg.map(|_| home);
+        found.at = room;
+        let (settings, is_hall) = (found.settings(), home == found.hall);
+        let music = room.is_some() && self.opens_waiting(home);
+        Sat { room, opens: room.is_some() && (is_hall || music), music, settings }
+    }
+
+    /// The media room where somebody's leg belongs.
+    pub(super) fn home_of(&self, who: ParticipantId) -> Option<RoomId> {
+        let call = self.rooms.get(self.by_participant.get(&who)?)?.call.as_ref()?;
+        let participant = call.participants.iter().find(|p| p.id == who)?;
+        Some(match participant.presence {
+            Presence::Joined => call.media,
+            Presence::Waiting => call.waiting,
+            Presence::InMenu | Presence::Calling | Presence::Ringing => participant.hall,
+        })
+    }
+
+    /// True when this is a waiting room that is not open yet; it counts as open then.
+    fn opens_waiting(&mut self, media: RoomId) -> bool {
+        let call = self.rooms.values_mut().filter_map(|room| room.call.as_deref_mut()).find(|c| c.waiting == media);
+        call.is_some_and(|call| !std::mem::replace(&mut call.is_waiting_open, true))
+    }
+
+    /// Past the menu, or past none: they wait for the chairman, or take part.
+    fn come_in(&mut self, id: Id, who: ParticipantId) {
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        let waits = room.control == Control::Master && !room.is_led();
+        let (control, room_muted) = (room.control, room.policy.muted);
+        let Some(call) = room.call.as_mut() else { return };
+        let is_first = call.started_at.is_none();
+        let Some(participant) = call.participants.iter_mut().find(|p| p.id == who) else { return };
+        let waits = waits && !participant.chairman;
+        participant.presence = if waits { Presence::Waiting } else { Presence::Joined };
+        let standing = Standing {
+            control,
+            room_muted,
+            chairman: participant.chairman,
+            muted: participant.muted,
+            hand: participant.hand,
+        };
+        let voice = standing.after(Act::Join);
+        (participant.muted, participant.hand) = (voice.muted, voice.hand);
+        call.started_at.get_or_insert(participant.joined_at);
         if is_first {
             self.news.room(id, room, Kind::RoomStarted);
         }
-        self.moved(id, moves);
-        Ok(muted)
+        if waits {
+            self.announce_as(who, Kind::ParticipantWaiting);
+        } else {
+            self.take_tile(id, who);
+        }
     }
 
-    /// The engine has the leg. Gives the room if its recording is to begin now.
-    pub(in crate::rooms) fn confirm(&mut self, participant: ParticipantId) -> Option<Id> {
-        let id = *self.by_participant.get(&participant)?;
-        self.participant_mut(participant)?.confirmed = true;
-        self.tell(participant, Kind::ParticipantJoined);
+    fn take_tile(&mut self, id: Id, who: ParticipantId) {
+        let now = self.now;
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        let participant = room.call.iter().flat_map(|call| &call.participants).find(|p| p.id == who);
+        let Some((leg, number)) = participant.and_then(|p| Some((p.leg?, p.number.clone()))) else { return };
+        let moves = room.tiles.join(who, leg, &number, now);
+        self.moved(id, moves);
+    }
+
+    fn announce_as(&mut self, who: ParticipantId, kind: Kind) {
+        if let Some(found) = self.participant_mut(who) {
+            found.announced = true;
+        }
+        self.tell(who, kind);
+    }
+
+    /// The menu lets somebody in, unless the room has become full or locked meanwhile.
+    pub(super) fn enter(&mut self, who: ParticipantId) -> Result<Vec<Effect>, Vec<Step>> {
+        let Some(id) = self.by_participant.get(&who).copied() else { return Ok(Vec::new()) };
+        let Some(room) = self.rooms.get_mut(&id) else { return Ok(Vec::new()) };
+        let leads = room.participants().iter().any(|p| p.id == who && p.dialogue.leads);
+        // Who leads the room is not kept out of it by their own lock.
+        if room.policy.locked && !leads {
+            return Err(self.dismiss(who, HangUp::NoEntry, Phrase::Locked));
+        }
+        if room.is_full() {
+            return Err(self.dismiss(who, HangUp::NoEntry, Phrase::Full));
+        }
+        if let Some(call) = room.call.as_mut() {
+            call.outside = call.outside.saturating_sub(1);
+        }
+        self.let_in(who);
+        if leads {
+            self.crown(id, who);
+        }
+        self.come_in(id, who);
+        self.lead(id);
+        // What is said from here on is heard where they go.
+        let mut effects = self.relocate(who);
+        if leads {
+            effects.extend(self.mention(who, vec![Phrase::YouAreChairman]));
+            effects.extend(self.release(id));
+        } else if self.participant_mut(who).is_some_and(|p| p.presence == Presence::Waiting) {
+            effects.extend(self.mention(who, vec![Phrase::ChairmanMissing]));
+        }
+        Ok(effects)
+    }
+
+    /// Our call was answered: they take part, or wait, without a menu. Says where the leg is to join.
+    pub(in crate::rooms) fn answered(&mut self, who: ParticipantId, leg: LegId, answer: &Answer) -> Option<Sat> {
+        let id = *self.by_participant.get(&who)?;
+        let found = self.participant_mut(who)?;
+        found.leg = Some(leg);
+        (found.codec, found.video, found.on_hold) = (Some(answer.codec), answer.video, answer.on_hold);
+        self.by_leg.insert(leg, who);
+        self.come_in(id, who);
+        Some(self.place_of(who))
+    }
+
+    /// Somebody may be called: they are neither here nor being called.
+    ///
+    /// # Errors
+    /// `NotFound`; `InvalidState`.
+    pub(in crate::rooms) fn is_awaited(&self, id: Id, number: &str) -> Result<(), Error> {
+        let room = self.rooms.get(&id).ok_or(Error::NotFound("room"))?;
+        let address = format!("<{}>", number.to_ascii_lowercase());
+        let is_here = |p: &&Participant| p.number == number || p.display_name.to_ascii_lowercase().ends_with(&address);
+        match room.participants().iter().find(is_here).map(|p| p.presence) {
+            None => Ok(()),
+            Some(Presence::Calling | Presence::Ringing) => {
+                Err(Error::InvalidState(format!("{number} is being called already").into()))
+            }
+            Some(_) => Err(Error::InvalidState(format!("{number} is in the room already").into())),
+        }
+    }
+
+    /// Somebody is called from now on.
+    pub(in crate::rooms) fn calls(&mut self, who: ParticipantId) {
+        self.tell(who, Kind::ParticipantCalling);
+    }
+
+    /// Somebody who was called does not come; the chairman hears it.
+    pub(in crate::rooms) fn fail_to_reach(&mut self, who: ParticipantId, failure: &CallFailure) -> Option<Effect> {
+        let id = *self.by_participant.get(&who)?;
         let room = self.rooms.get(&id)?;
-        let is_first = room.participants().iter().filter(|p| p.confirmed).count() == 1;
-        (room.enable_recording && is_first).then_some(id)
+        let extension = room.extension.to_string();
+        let found = room.participants().iter().find(|p| p.id == who)?;
+        self.news.because(id, &extension, found, Kind::ParticipantNotReached, Some(&failure.to_string()));
+        let chairman = room.participants().iter().find(|p| p.chairman).map(|p| p.id)?;
+        let word = match failure {
+            CallFailure::Busy => Phrase::Busy,
+            CallFailure::NoAnswer => Phrase::NoAnswer,
+            CallFailure::NotAllowed(_) => Phrase::NotAllowed,
+            _ => Phrase::NotReached,
+        };
+        self.mention(chairman, vec![word])
+    }
+
+    /// The phone that we call rings.
+    pub(in crate::rooms) fn rings(&mut self, who: ParticipantId) {
+        if let Some(found) = self.participant_mut(who).filter(|p| p.presence == Presence::Calling) {
+            found.presence = Presence::Ringing;
+            self.tell(who, Kind::ParticipantRinging);
+        }
+    }
+
+    /// Those who wait take part from now on, if the chairman is here or is not waited for any more.
+    pub(in crate::rooms) fn release(&mut self, id: Id) -> Vec<Effect> {
+        let Some(room) = self.rooms.get(&id) else { return Vec::new() };
+        if room.control == Control::Master && !room.is_led() {
+            return Vec::new();
+        }
+        let waiting = room.participants().iter().filter(|p| p.presence == Presence::Waiting);
+        let waiting: Vec<ParticipantId> = waiting.map(|p| p.id).collect();
+        let mut effects = Vec::new();
+        let is_led = room.control == Control::Master;
+        for who in waiting {
+            self.come_in(id, who);
+            effects.extend(self.relocate(who));
+            if is_led {
+                effects.extend(self.mention(who, vec![Phrase::ChairmanArrived]));
+            }
+        }
+        effects
+    }
+
+    /// The leg goes where its participant belongs.
+    fn relocate(&mut self, who: ParticipantId) -> Vec<Effect> {
+        let Some(home) = self.home_of(who) else { return Vec::new() };
+        let opens = self.opens_waiting(home);
+        let Some(found) = self.participant_mut(who) else { return Vec::new() };
+        let mut effects = Vec::new();
+        if opens {
+            effects.push(Effect::Open { room: home, video: None });
+            effects.push(Effect::Music { room: home });
+        }
+        // One on its way is sent on when it arrives.
+        if let Some((from, leg)) = found.at.zip(found.leg).filter(|(from, _)| *from != home) {
+            found.at = None;
+            effects.push(Effect::Move { participant: who, from, leg });
+        }
+        effects
+    }
+
+    /// As tiles show them.
+    pub(in crate::rooms) fn name_of(&mut self, who: ParticipantId) -> Arc<str> {
+        self.participant_mut(who).map(|p| name_of(&p.display_name)).unwrap_or_default().into()
+    }
+
+    /// The same, when a participant whose leg moves may be gone by now.
+    pub(in crate::rooms) fn left_behind_by(&mut self, who: ParticipantId, from: RoomId) -> Option<Effect> {
+        let id = self.by_participant.get(&who).copied()?;
+        let hall = self.participant_mut(who)?.hall;
+        self.left_behind(id, from, hall)
+    }
+
+    /// A leg on its way is about to join the room where its participant belongs now: which, with what name and settings.
+    /// `None` when its participant is gone: then it is nobody's.
+    pub(in crate::rooms) fn arriving(&mut self, who: ParticipantId) -> Option<(RoomId, Arc<str>, LegSettings)> {
+        let home = self.home_of(who)?;
+        let found = self.participant_mut(who)?;
+        found.at = Some(home);
+        Some((home, name_of(&found.display_name).into(), found.settings()))
+    }
+
+    /// The engine has the leg where it belonged. Gives what follows.
+    pub(in crate::rooms) fn arrived(&mut self, who: ParticipantId) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        self.unsettled.insert(who);
+        effects.extend(self.relocate(who));
+        let Some(id) = self.by_participant.get(&who).copied() else { return effects };
+        let Some(room) = self.rooms.get(&id) else { return effects };
+        let media = room.call.as_ref().map(|call| call.media);
+        let is_recorded = room.enable_recording && !room.participants().iter().any(|p| p.confirmed);
+        let Some(found) = self.participant_mut(who) else { return effects };
+        let is_in = found.at.is_some() && found.at == media && found.presence == Presence::Joined;
+        if is_in && !std::mem::replace(&mut found.confirmed, true) {
+            self.announce_as(who, Kind::ParticipantJoined);
+            effects.push(Effect::Joined { participant: who });
+            effects.extend(self.welcome(id, who));
+            if is_recorded {
+                effects.push(Effect::Record { room: id });
+            }
+        }
+        effects.extend(self.say_what_waited(who));
+        effects
+    }
+
+    /// Somebody takes part now: the others hear it, and who is alone is told.
+    fn welcome(&mut self, id: Id, who: ParticipantId) -> Vec<Effect> {
+        let Some(room) = self.rooms.get(&id) else { return Vec::new() };
+        let here = room.participants().iter().filter(|p| p.confirmed).count();
+        let is_muted = room.participants().iter().any(|p| p.id == who && p.muted);
+        let mut words = Vec::new();
+        if here == 1 {
+            words.push(Phrase::AloneHere);
+        }
+        if is_muted {
+            words.push(Phrase::Muted);
+        }
+        if room.call.as_ref().is_some_and(|call| call.recording.is_some()) {
+            words.push(Phrase::RecordingRunning);
+        }
+        let mut effects = Vec::new();
+        if here > 1 {
+            effects.extend(self.announce(id, vec![Phrase::JoinTone]));
+        }
+        if !words.is_empty() {
+            effects.extend(self.mention(who, words));
+        }
+        effects
+    }
+
+    /// Takes a participant out of its room without a word: it goes on to another one.
+    pub(super) fn unseat(&mut self, who: ParticipantId, effects: &mut Vec<Effect>) -> Option<Participant> {
+        let id = self.by_participant.remove(&who)?;
+        let call = self.call_mut(id)?;
+        let at = call.participants.iter().position(|p| p.id == who)?;
+        let moved = call.participants.remove(at);
+        effects.extend(self.vacate(id, moved.presence == Presence::InMenu));
+        Some(moved)
     }
 
     /// Takes a participant out. `hang_up` orders the dialog to end; `has_leg` says that the engine still has the leg.
@@ -63,17 +371,43 @@ impl State {
         let at = call.participants.iter().position(|p| p.id == participant)?;
         let gone = call.participants.remove(at);
         self.news.because(id, &room.extension, &gone, Kind::ParticipantLeft, Some(why.label()));
-        let mut effects = Vec::with_capacity(3);
-        if has_leg {
-            effects.push(Effect::Leave { room: call.media, leg: gone.leg });
+        let mut effects = Vec::with_capacity(4);
+        if let Some(leg) = gone.leg {
+            self.by_leg.remove(&leg);
+            if let Some(room) = gone.at.filter(|_| has_leg) {
+                effects.push(Effect::Leave { room, leg });
+            }
+        }
+        if let Some(room) = gone.at {
+            effects.extend(self.left_behind(id, room, gone.hall));
         }
         if let Some(why) = hang_up {
             effects.push(Effect::HangUp { dialog: gone.dialog, why });
         }
+        let room = self.rooms.get_mut(&id)?;
         let moves = room.tiles.leave(participant, self.now);
         self.moved(id, moves);
-        effects.extend(self.vacate(id));
+        if gone.confirmed {
+            let was_led = gone.chairman && self.rooms.get(&id).is_some_and(|room| room.control == Control::Master);
+            let word = if was_led { Phrase::ChairmanLeft } else { Phrase::LeaveTone };
+            effects.extend(self.announce(id, vec![word]));
+        }
+        effects.extend(self.vacate(id, gone.presence == Presence::InMenu));
         Some(effects)
+    }
+
+    /// What a leg has left is closed when nobody else needs it: its dialogue's room, or an empty waiting room.
+    pub(in crate::rooms) fn left_behind(&mut self, id: Id, room: RoomId, hall: RoomId) -> Option<Effect> {
+        if room == hall {
+            return Some(Effect::Close { room });
+        }
+        let call = self.call_mut(id)?;
+        let is_needed = call.participants.iter().any(|p| p.presence == Presence::Waiting || p.at == Some(room));
+        let closes = room == call.waiting && call.is_waiting_open && !is_needed;
+        if closes {
+            call.is_waiting_open = false;
+        }
+        closes.then_some(Effect::Close { room })
     }
 
     /// Ends the room's call: everyone is hung up on, their seats are free.
@@ -84,11 +418,22 @@ impl State {
         for participant in call.participants.drain(..) {
             self.by_participant.remove(&participant.id);
             self.unsettled.remove(&participant.id);
+            if let Some(leg) = participant.leg {
+                self.by_leg.remove(&leg);
+            }
+            // With the room goes whoever is in it; the others' rooms are closed one by one.
+            if let Some(room) = participant.at.filter(|at| *at == participant.hall) {
+                effects.push(Effect::Close { room });
+            }
             let reason = Some(Left::Removed(why).label());
             self.news.because(id, &room.extension, &participant, Kind::ParticipantLeft, reason);
             effects.push(Effect::HangUp { dialog: participant.dialog, why });
         }
         room.tiles.empty();
+        if std::mem::take(&mut call.is_waiting_open) {
+            effects.push(Effect::Close { room: call.waiting });
+        }
+        call.outside = 0;
         self.seats = self.seats.saturating_sub(std::mem::take(&mut call.seats));
         effects.extend(self.end_call(id));
         effects
@@ -101,16 +446,29 @@ impl State {
         self.call_mut(id)?.participants.iter_mut().find(|p| p.id == participant)
     }
 
-    /// Whose leg this is.
-    pub(in crate::rooms) fn by_leg(&self, media: RoomId, leg: LegId) -> Option<ParticipantId> {
-        let room = self.rooms.get(&self.room_of_media(media)?)?;
-        room.participants().iter().find(|p| p.leg == leg).map(|p| p.id)
+    /// Whose leg this is: an engine gives a number to one leg only.
+    pub(in crate::rooms) fn owner_of(&self, leg: LegId) -> Option<ParticipantId> {
+        self.by_leg.get(&leg).copied()
     }
 
-    pub(in crate::rooms) fn leg_of(&self, participant: ParticipantId) -> Option<(RoomId, LegId)> {
-        let call = self.rooms.get(self.by_participant.get(&participant)?)?.call.as_ref()?;
-        let participant = call.participants.iter().find(|p| p.id == participant)?;
-        Some((call.media, participant.leg))
+    pub(in crate::rooms) fn whereabouts(&self, participant: ParticipantId) -> Whereabouts {
+        let found = self.by_participant.get(&participant).and_then(|id| self.rooms.get(id));
+        let found = found.and_then(|room| room.participants().iter().find(|p| p.id == participant));
+        match found.map(|found| (found.at, found.leg)) {
+            Some((Some(room), Some(leg))) => Whereabouts::In(room, leg),
+            Some((None, Some(_))) => Whereabouts::Moving,
+            _ => Whereabouts::Gone,
+        }
+    }
+
+    /// Everybody in whatever room.
+    pub(super) fn everyone(&self) -> impl Iterator<Item = &Participant> {
+        self.by_media.values().filter_map(|id| self.rooms.get(id)).flat_map(Known::participants)
+    }
+
+    /// Those whose legs are in this media room.
+    pub(in crate::rooms) fn those_in(&self, media: RoomId) -> Vec<ParticipantId> {
+        self.everyone().filter(|p| p.at == Some(media)).map(|p| p.id).collect()
     }
 
     /// The way to somebody's dialog.
@@ -126,51 +484,91 @@ impl State {
 
     // -- what is set of them -------------------------------------------------------------------------------------------
 
-    pub(in crate::rooms) fn mute(&mut self, participant: ParticipantId, muted: bool) {
-        let Some(found) = self.participant_mut(participant) else { return };
-        if std::mem::replace(&mut found.muted, muted) != muted {
+    /// What an act makes of somebody's voice. True when it is another one then.
+    pub(in crate::rooms) fn act(&mut self, participant: ParticipantId, act: Act) -> bool {
+        let Some(id) = self.by_participant.get(&participant).copied() else { return false };
+        let Some(room) = self.rooms.get_mut(&id) else { return false };
+        let (control, room_muted) = (room.control, room.policy.muted);
+        let everyone = room.call.iter_mut().flat_map(|call| call.participants.iter_mut());
+        let Some(found) = everyone.into_iter().find(|p| p.id == participant) else { return false };
+        let (chairman, muted, hand) = (found.chairman, found.muted, found.hand);
+        let voice = Standing { control, room_muted, chairman, muted, hand }.after(act);
+        (found.muted, found.hand) = (voice.muted, voice.hand);
+        if voice.muted != muted {
             self.unsettled.insert(participant);
-            self.tell(participant, muted_or_not(muted));
+            self.tell(participant, muted_or_not(voice.muted));
+        } else if voice.hand != hand {
+            self.tell(participant, if voice.hand { Kind::ParticipantHandRaised } else { Kind::ParticipantHandLowered });
         }
+        voice.muted != muted || voice.hand != hand
+    }
+
+    /// An operator mutes or unmutes somebody, who is told.
+    pub(in crate::rooms) fn mute(&mut self, participant: ParticipantId, muted: bool) -> Vec<Effect> {
+        let changed = self.act(participant, if muted { Act::Mute } else { Act::Unmute });
+        let spoken = if changed { self.speak_of_voice(participant) } else { None };
+        spoken.into_iter().collect()
     }
 
     /// Room mute is a policy: it reaches everyone but the chairman now, and those who come later.
-    pub(in crate::rooms) fn mute_room(&mut self, id: Id, muted: bool) {
-        let Some(room) = self.rooms.get_mut(&id) else { return };
-        room.policy.muted = muted;
-        for participant in room.call.iter_mut().flat_map(|call| call.participants.iter_mut()) {
-            let muted = muted && !participant.chairman;
-            if std::mem::replace(&mut participant.muted, muted) != muted {
-                self.unsettled.insert(participant.id);
-                self.news.participant(id, &room.extension, participant, muted_or_not(muted));
-            }
+    pub(in crate::rooms) fn mute_room(&mut self, id: Id, muted: bool) -> Vec<Effect> {
+        let Some(room) = self.rooms.get_mut(&id) else { return Vec::new() };
+        let is_news = std::mem::replace(&mut room.policy.muted, muted) != muted;
+        let everyone = room.joined();
+        let mut changed = false;
+        for participant in everyone {
+            changed |= self.act(participant, if muted { Act::MuteRoom } else { Act::UnmuteRoom });
         }
+        let word = if muted { Phrase::RoomMuted } else { Phrase::RoomUnmuted };
+        let spoken = if changed || is_news { self.announce(id, vec![word]) } else { None };
+        spoken.into_iter().collect()
     }
 
-    /// Makes somebody the chairman, who is one: the former is it no more. A muted room mutes all but the chairman.
-    pub(in crate::rooms) fn appoint(&mut self, participant: ParticipantId) {
-        let Some(id) = self.by_participant.get(&participant).copied() else { return };
-        let Some(room) = self.rooms.get_mut(&id) else { return };
-        let is_muted = room.policy.muted;
+    /// Makes somebody the chairman, who is one: the former is it no more. Whoever waited for one does not any more.
+    pub(in crate::rooms) fn appoint(&mut self, participant: ParticipantId) -> Vec<Effect> {
+        let Some(id) = self.by_participant.get(&participant).copied() else { return Vec::new() };
+        let former = self.rooms.get(&id).and_then(|room| room.participants().iter().find(|p| p.chairman)).map(|p| p.id);
+        let is_new = self.crown(id, participant);
+        let mut effects = Vec::new();
+        if let Some(former) = former.filter(|former| *former != participant) {
+            effects.extend(self.mention(former, vec![Phrase::NoLongerChairman]));
+        }
+        if self.participant_mut(participant).is_some_and(|p| p.presence == Presence::Waiting) {
+            self.come_in(id, participant);
+            effects.extend(self.relocate(participant));
+        }
+        self.lead(id);
+        if is_new {
+            effects.extend(self.mention(participant, vec![Phrase::YouAreChairman]));
+        }
+        effects.extend(self.release(id));
+        effects
+    }
+
+    /// Who is still asked for a PIN, or is being called, leads nothing.
+    pub(in crate::rooms) fn may_lead(&mut self, participant: ParticipantId) -> bool {
+        let found = self.participant_mut(participant);
+        found.is_some_and(|p| matches!(p.presence, Presence::Waiting | Presence::Joined))
+    }
+
+    /// Gives the chair to somebody; true when it was not theirs.
+    fn crown(&mut self, id: Id, participant: ParticipantId) -> bool {
+        let Some(room) = self.rooms.get_mut(&id) else { return false };
         let mut changed = Vec::with_capacity(2);
         for other in room.call.iter_mut().flat_map(|call| call.participants.iter_mut()) {
             let leads = other.id == participant;
             if std::mem::replace(&mut other.chairman, leads) != leads {
-                let muted = if is_muted { !leads } else { other.muted };
-                let kind = (std::mem::replace(&mut other.muted, muted) != muted).then(|| muted_or_not(muted));
-                changed.push((other.id, kind));
+                changed.push((other.id, leads));
             }
         }
-        if changed.iter().any(|(changed, _)| *changed == participant) {
+        let is_new = changed.iter().any(|(_, leads)| *leads);
+        if is_new {
             self.tell(participant, Kind::ParticipantChairman);
         }
-        for (changed, kind) in changed {
-            if let Some(kind) = kind {
-                self.unsettled.insert(changed);
-                self.tell(changed, kind);
-            }
+        for (changed, leads) in changed {
+            self.act(changed, if leads { Act::Lead } else { Act::Yield });
         }
-        self.lead(id);
+        is_new
     }
 
     /// The chairman of a MASTER room has the main tile.
@@ -214,7 +612,7 @@ impl State {
     pub(in crate::rooms) fn renegotiate(&mut self, participant: ParticipantId, answer: &Answer) {
         let on_hold = answer.on_hold;
         let Some(found) = self.participant_mut(participant) else { return };
-        (found.codec, found.video) = (answer.codec, answer.video);
+        (found.codec, found.video) = (Some(answer.codec), answer.video);
         if std::mem::replace(&mut found.on_hold, on_hold) != on_hold {
             self.tell(participant, if on_hold { Kind::ParticipantHeld } else { Kind::ParticipantResumed });
         }

@@ -1,0 +1,174 @@
+//! What is said and played to those in rooms, and their legs' ways between media rooms: the effects of dialogues, carried out
+//! outside of the lock. Also the way of time in dialogues.
+
+use std::time::Duration;
+
+use media::{Leg, Playback, PlaybackId, Reply, RoomId, RoomSpec, VideoSpec};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::state::{Fresh, Speech, Wish};
+use super::{HangUp, Left, ParticipantId, Rooms};
+use crate::error::Error;
+use crate::ids::Id;
+use crate::prompts::Phrase;
+use crate::store;
+
+/// After the last word of a call: what the far end has buffered is played before our BYE ends it.
+const LAST_PAUSE: Duration = Duration::from_millis(400);
+
+impl Rooms {
+    /// Lets time pass in dialogues. Runs until it is dropped; sleeps while nothing is asked of anybody.
+    pub async fn keep_dialogues(&self) {
+        loop {
+            let next = self.state().next_deadline();
+            tokio::select! {
+                () = self.inner.dialogues.notified() => {}
+                () = until(next) => self.change(|state| state.pass_dialogues(|| self.fresh(), store::now())),
+            }
+        }
+    }
+
+    /// Names for the media rooms of what may begin.
+    pub(super) fn fresh(&self) -> Fresh {
+        Fresh { media: self.fresh_room(), waiting: self.fresh_room() }
+    }
+
+    pub(super) fn fresh_room(&self) -> RoomId {
+        RoomId(self.inner.store.ids().next().raw().unsigned_abs())
+    }
+
+    /// Begins a media room. One that does not begin has nobody come into it, which ends their calls.
+    pub(super) fn open_media(&self, room: RoomId, video: Option<VideoSpec>) -> Result<(), media::Error> {
+        let video = video.map(|video| self.look(video));
+        self.inner.engine.open_room(room, RoomSpec { audio: self.inner.audio.clone(), video })
+    }
+
+    /// A leg goes from one media room to the one where its participant belongs now.
+    pub(super) fn carry(&self, participant: ParticipantId, from: RoomId, leg: media::LegId) {
+        let rooms = self.clone();
+        tokio::spawn(async move {
+            if let Err(error) = rooms.carried(participant, from, leg).await {
+                tracing::warn!(participant = participant.0, %error, "a leg did not reach its room");
+                rooms.media_ended(participant, HangUp::MediaFailed);
+            }
+        });
+    }
+
+    async fn carried(&self, participant: ParticipantId, from: RoomId, leg: media::LegId) -> Result<(), media::Error> {
+        let lost = |_| media::Error::Broken("the media worker dropped an order".to_owned());
+        let (reply, detached) = oneshot::channel();
+        self.inner.engine.detach(from, leg, Reply::new(move |leg| drop(reply.send(leg))))?;
+        let leg: Box<Leg> = detached.await.map_err(lost)??;
+        let (reply, joined) = oneshot::channel();
+        {
+            let mut state = self.state();
+            let left_behind = state.left_behind_by(participant, from);
+            // Without its participant the leg is dropped, and its sockets with it.
+            let Some((to, name, settings)) = state.arriving(participant) else { return Ok(()) };
+            // Under the lock, so that whatever is set of the leg later comes later.
+            let sent = self.inner.engine.join(to, *leg, name, settings, Reply::new(move |r| drop(reply.send(r))));
+            drop(state);
+            self.perform(left_behind.into_iter().collect());
+            sent?;
+        }
+        joined.await.map_err(lost)??;
+        self.change(|state| state.arrived(participant));
+        Ok(())
+    }
+
+    /// Says something to one leg alone.
+    pub(super) fn speak(&self, participant: ParticipantId, room: RoomId, leg: media::LegId, id: u64, speech: &Speech) {
+        let parts = self.voiced(speech);
+        let length = parts.iter().map(media::Prompt::duration).sum();
+        let playback = Playback { id: PlaybackId(id), parts, looped: false };
+        if let Err(error) = self.inner.engine.play(room, leg, playback) {
+            tracing::debug!(participant = participant.0, %error, "something is not said");
+        }
+        self.state().heard_by(participant, id, length);
+        self.inner.dialogues.notify_one();
+    }
+
+    /// Says something to everybody in a media room.
+    pub(super) fn broadcast(&self, room: RoomId, speech: &Speech) {
+        self.play_to_all(room, Playback { id: PlaybackId(0), parts: self.voiced(speech), looped: false });
+    }
+
+    /// Plays music to everybody in a media room.
+    pub(super) fn entertain(&self, room: RoomId) {
+        let music = Speech { language: None, phrases: vec![Phrase::Music] };
+        self.play_to_all(room, Playback { id: PlaybackId(0), parts: self.voiced(&music), looped: true });
+    }
+
+    fn play_to_all(&self, room: RoomId, playback: Playback) {
+        if let Err(error) = self.inner.engine.announce(room, playback) {
+            tracing::debug!(room = room.0, %error, "something is not announced");
+        }
+    }
+
+    pub(super) fn voiced(&self, speech: &Speech) -> Vec<media::Prompt> {
+        let language = speech.language.as_deref();
+        let said = speech.phrases.iter().flat_map(|phrase| self.inner.prompts.say(language, phrase));
+        let is_last = speech.phrases.last() == Some(&Phrase::Goodbye);
+        said.chain(is_last.then(|| media::Prompt::silence(LAST_PAUSE))).collect()
+    }
+
+    /// What a chairman wished by keys is done as if by the API; they are told how it went.
+    pub(super) fn operate(&self, participant: ParticipantId, room: Id, wish: Wish) {
+        let rooms = self.clone();
+        tokio::spawn(async move {
+            let word = match rooms.fulfil(participant, room, &wish).await {
+                Ok(word) => word,
+                Err(error) => {
+                    tracing::info!(participant = participant.0, %error, "a chairman's wish is not fulfilled");
+                    Some(match error {
+                        Error::Forbidden(_) => Phrase::NotAllowed,
+                        Error::CapacityExceeded(_) => Phrase::Full,
+                        _ => Phrase::ErrorTone,
+                    })
+                }
+            };
+            if let Some(word) = word {
+                rooms.change(|state| state.mention(participant, vec![word]).into_iter().collect());
+            }
+        });
+    }
+
+    async fn fulfil(&self, participant: ParticipantId, room: Id, wish: &Wish) -> Result<Option<Phrase>, Error> {
+        match wish {
+            Wish::Lock(locked) => {
+                self.lock_room(room, *locked).await?;
+                Ok(Some(if *locked { Phrase::RoomLocked } else { Phrase::RoomUnlocked }))
+            }
+            // Everybody hears these.
+            Wish::MuteAll(muted) => self.mute_room(room, *muted).await.map(|()| None),
+            Wish::Record(true) => self.start_recording(room).await.map(|()| None),
+            Wish::Record(false) => self.stop_recording(room).await.map(|()| None),
+            Wish::Dial(keyed) => {
+                self.invite(room, keyed.digits(), super::Inviter::Participant(participant)).await?;
+                Ok(Some(Phrase::Dialling))
+            }
+        }
+    }
+
+    /// The engine has dropped the leg already, or never took it.
+    pub(super) fn media_ended(&self, participant: ParticipantId, why: HangUp) {
+        let mut left = false;
+        self.change(|state| {
+            let effects = state.remove(participant, Left::Removed(why), Some(why), false);
+            left = effects.is_some();
+            effects.unwrap_or_default()
+        });
+        if left {
+            self.inner.metrics.left(Left::Removed(why).label());
+            tracing::warn!(participant = participant.0, why = why.label(), "left");
+        }
+    }
+}
+
+async fn until(moment: Option<std::time::Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(Instant::from_std(moment)).await,
+        None => std::future::pending().await,
+    }
+}
