@@ -7,7 +7,8 @@
 //!   at 48 kHz;
 //! - some gateways let the timestamp run during a press, or in the repeated end packets.
 //!
-//! And the other way round, some senders give every press the same timestamp, and only the marker tells them apart.
+//! And the other way round, some senders give every press the same timestamp, or the timestamps of earlier ones, and only the
+//! marker tells them apart.
 
 use crate::command::Digit;
 
@@ -78,7 +79,7 @@ impl DtmfReceiver {
         };
         let newer = seq.wrapping_sub(last.seq) as i16 > 0;
         let same = last.timestamp == timestamp && last.code == event.code;
-        if known && !(same && restarts(&last, marker, newer)) {
+        if known && !restarts(&last, same, marker, newer) {
             if same && newer {
                 self.last = Some(Press { ended: last.ended || event.end, ..press });
             }
@@ -111,9 +112,9 @@ impl DtmfReceiver {
     }
 }
 
-/// The same key at the same timestamp, and a new press: it had ended, and this begins one.
-fn restarts(last: &Press, marker: bool, newer: bool) -> bool {
-    last.ended && marker && newer
+/// A key and a timestamp that were heard, and a new press: the press before it had ended, and this begins one.
+fn restarts(last: &Press, same: bool, marker: bool, newer: bool) -> bool {
+    marker && newer && (last.ended || !same)
 }
 
 /// Another timestamp, and still the same press.
@@ -306,6 +307,18 @@ mod tests {
         let mut late = Phone::new(8_000).press(6, 3);
         late.push(late[0]);
         assert_eq!(heard(&late), "6");
+    }
+
+    #[test]
+    fn a_sender_that_takes_its_timestamps_up_again_is_told_by_its_markers() {
+        let mut phone = Phone::new(8_000);
+        let start = phone.timestamp;
+        let mut sent = Vec::new();
+        for codes in [[1, 11], [1, 11], [2, 11]] {
+            phone.timestamp = start;
+            sent.extend(codes.iter().flat_map(|code| phone.press(*code, 5)));
+        }
+        assert_eq!(heard(&sent), "1#1#2#");
     }
 
     #[test]
