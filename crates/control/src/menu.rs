@@ -23,7 +23,7 @@ pub(crate) const TRIES: u8 = 3;
 /// A pause that ends what is keyed.
 const PAUSE: Duration = Duration::from_secs(3);
 /// How long we wait for the first key after we asked.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(7);
 /// Digits of one entry that are kept; PINs have six, extensions 64.
 const MAX_DIGITS: usize = 64;
 

@@ -79,11 +79,11 @@ fn silence_counts_as_a_try_and_an_empty_entry_too() {
     let mut caller = Caller::new(SPOKEN);
     caller.begin();
     caller.said();
-    assert_eq!(caller.wait(9), []);
+    assert_eq!(caller.wait(6), []);
     assert_eq!(caller.wait(1), say(&[Phrase::NoEntry, Phrase::EnterPin]));
     assert_eq!(caller.key("#"), say(&[Phrase::NoEntry, Phrase::EnterPin]));
     caller.said();
-    assert_eq!(caller.wait(10), say(&[Phrase::TooManyTries, Phrase::Goodbye]));
+    assert_eq!(caller.wait(7), say(&[Phrase::TooManyTries, Phrase::Goodbye]));
     assert_eq!(caller.said(), [Step::HangUp(HangUp::PinFailed)]);
 }
 

@@ -7,10 +7,9 @@ use super::{HangUp, Left, Policy, RoomRecord, RoomSettings, Rooms};
 use crate::error::Error;
 use crate::events::{Kind, NewEvent};
 use crate::ids::Id;
+use crate::prompts::Phrase;
 use crate::store;
 
-/// From the words that a room ends to the end of its calls.
-const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(4);
 /// Bytes of a room's join token.
 const TOKEN_BYTES: usize = 24;
 
@@ -87,20 +86,16 @@ impl Rooms {
         }
         entry.commit().await?;
         self.inner.invitations.committed();
-        let mut is_told = false;
-        self.change(|state| {
-            let told = state.retire(room);
-            is_told = told.is_some();
-            told.into_iter().collect()
-        });
-        if is_told {
-            let rooms = self.clone();
-            tokio::spawn(async move {
-                tokio::time::sleep(LAST_WORDS).await;
-                rooms.end_room(room);
-            });
-        } else {
-            self.end_room(room);
+        self.state().retire(room);
+        match self.say_last(room, &[Phrase::ClosingRoom]) {
+            Some(words) => {
+                let rooms = self.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(words).await;
+                    rooms.end_room(room);
+                });
+            }
+            None => self.end_room(room),
         }
         self.note_down().await;
         Ok(())

@@ -17,8 +17,6 @@ use crate::store;
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// Between attempts to reach a database that is away.
 const STORE_RETRY: Duration = Duration::from_secs(2);
-/// From the last words to the end of the calls.
-const LAST_WORDS: Duration = Duration::from_secs(6);
 
 impl Rooms {
     /// Runs until it is dropped.
@@ -82,17 +80,10 @@ impl Rooms {
 
     /// Everyone hears that it is over, and is hung up on.
     fn close_meeting(&self, room: Id) {
-        let mut was_said = false;
-        self.change(|state| {
-            let said = state.announce(room, vec![Phrase::Ended, Phrase::Goodbye]);
-            was_said = said.is_some();
-            said.into_iter().collect()
-        });
+        let words = self.say_last(room, &[Phrase::Ended, Phrase::Goodbye]);
         let rooms = self.clone();
         tokio::spawn(async move {
-            if was_said {
-                tokio::time::sleep(LAST_WORDS).await;
-            }
+            tokio::time::sleep(words.unwrap_or_default()).await;
             let mut hung_up = 0;
             rooms.change(|state| {
                 // Its end may have been put off meanwhile.

@@ -527,11 +527,11 @@ impl State {
         effects
     }
 
-    /// Nobody gets into the room any more. Those who are in it are told that it ends; `forget` comes then.
-    pub(super) fn retire(&mut self, id: Id) -> Option<Effect> {
-        let extension = self.rooms.get(&id)?.extension.clone();
-        self.by_extension.remove(&extension);
-        self.announce(id, vec![Phrase::ClosingRoom])
+    /// Nobody gets into the room any more; `forget` comes when those who are in it were told.
+    pub(super) fn retire(&mut self, id: Id) {
+        if let Some(extension) = self.rooms.get(&id).map(|room| room.extension.clone()) {
+            self.by_extension.remove(&extension);
+        }
     }
 
     /// Forgets the room and hangs up on everyone in it.

@@ -113,6 +113,21 @@ impl Rooms {
         said.chain(is_last.then(|| media::Prompt::silence(LAST_PAUSE))).collect()
     }
 
+    /// Says the last words of a call to everybody in a room, in rooms where things are said. Gives how long they take to be
+    /// heard; `None` when nobody hears them.
+    pub(super) fn say_last(&self, room: Id, phrases: &[Phrase]) -> Option<Duration> {
+        let mut length = None;
+        self.change(|state| {
+            let said = state.announce(room, phrases.to_vec());
+            if let Some(super::state::Effect::Announce { speech, .. }) = &said {
+                let parts = self.voiced(speech);
+                length = Some(parts.iter().map(media::Prompt::duration).sum::<Duration>() + LAST_PAUSE);
+            }
+            said.into_iter().collect()
+        });
+        length
+    }
+
     /// What a chairman wished by keys is done as if by the API; they are told how it went.
     pub(super) fn operate(&self, participant: ParticipantId, room: Id, wish: Wish) {
         let rooms = self.clone();
