@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use testkit::api::Api;
+use testkit::baresip::Baresip;
 use testkit::correlate::{find, sound_file};
 use testkit::dtmf::Style;
 use testkit::phone::{Phone, TONE_DB};
@@ -13,6 +14,7 @@ use testkit::rtp_peer::{PeerConfig, RtpPeer};
 use testkit::sdp::{Codec, Described};
 use testkit::server::Server;
 use testkit::sip_ua::{Call, Invite, SipUa, Transport};
+use testkit::sipp::{Counted, Run};
 use testkit::{tone, wait};
 
 /// Longest that a prompt is waited for: a welcome with its digits comes before some.
@@ -400,4 +402,59 @@ fn meeting_ends_with_a_word_and_where_it_is_set_so_for_all() {
     assert_eq!(call.outcome().expect("a final response").code(), 480);
     let events = api.events_until(&room, |event| event["type"] == "room.schedule_ended");
     assert!(events.iter().any(|event| event["type"] == "room.schedule_started"));
+}
+
+/// SIPp plays this scenario once against room 900.
+fn sipp(server: &Server, scenario: &str) -> Result<Counted, String> {
+    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests/sipp", scenario].iter().collect();
+    let run = Run {
+        scenario: &path,
+        server: server.sip_address(),
+        extension: "900",
+        transport: Transport::Udp,
+        calls: 1,
+        rate: 1,
+        capture: None,
+    };
+    run.play()
+}
+
+#[test]
+fn sipp_keys_right_and_wrong_pins() {
+    let server = setup().start();
+    let api = server.api();
+    let room = api.create_room_with("900", 10, &json!({"room_pin": "1234", "enable_prompt": true}));
+    std::thread::scope(|scope| {
+        let playing = scope.spawn(|| sipp(&server, "pin.xml"));
+        wait_field(&api, &room, "sipp", "state", &json!("JOINED"));
+        playing.join().expect("a thread that ends").unwrap_or_else(|why| panic!("{why}"));
+    });
+    wait_participants(&api, &room, 0);
+    sipp(&server, "wrong_pin.xml").unwrap_or_else(|why| panic!("{why}"));
+    let ended = api.metric(&["participants_left", "pin_failed"]);
+    assert!(ended > 0.5, "{ended} calls ended for their PINs");
+    wait_participants(&api, &room, 0);
+}
+
+#[test]
+fn baresip_hears_the_prompts_and_keys_its_pin() {
+    let server = setup().start();
+    let api = server.api();
+    let room = api.create_room_with("900", 10, &json!({"room_pin": "1234", "enable_prompt": true, "language": "fr"}));
+    let mut phone = Baresip::start("alice", Codec::Pcmu, 500.0, TONE_DB);
+    phone.call(&format!("sip:900@{}", server.sip_address()));
+    let asked = sound("fr", "enter-pin", phone.rate_hz());
+    wait::until("the French voice", HEARD_WITHIN, || {
+        let found = find(&phone.heard(), &asked);
+        if found.is_some_and(|found| found.likeness > LIKENESS) { Ok(()) } else { Err(format!("{found:?}")) }
+    });
+    for key in "1234#".chars() {
+        phone.press(key);
+    }
+    wait_field(&api, &room, "alice", "state", &json!("JOINED"));
+    let bob = dial(&server, "900", "bob");
+    press(&bob, "1234#");
+    bob.hears(&[500.0], &[]);
+    phone.hang_up();
+    wait_participants(&api, &room, 1);
 }

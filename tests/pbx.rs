@@ -1,6 +1,7 @@
 //! Conclave at a PBX that nobody here wrote: Kamailio keeps our registrations, and phones dial our rooms through it.
 
-use crate::support::{SOON, setup, wait_participants};
+use crate::support::{SOON, setup, talker, wait_participants};
+use serde_json::json;
 use std::path::Path;
 use testkit::baresip::Baresip;
 use testkit::kamailio::Kamailio;
@@ -105,4 +106,35 @@ fn a_real_phone_registers_at_the_same_pbx() {
     let mut phone = Baresip::start("bob", Codec::Pcmu, 900.0, TONE_DB);
     phone.register("bob", "secret", pbx.address());
     assert!(!pbx.wait_registered("bob").is_empty());
+}
+
+#[test]
+fn room_calls_a_phone_through_the_pbx_with_the_trunks_password() {
+    // Debian's baresip knows MD5 only; SHA-256 at Kamailio is signalling's own test.
+    let pbx = pbx("MD5");
+    let mut phone = Baresip::start("bob", Codec::Pcmu, 900.0, TONE_DB);
+    phone.register("102", "secret", pbx.address());
+    let trunk =
+        format!("[{{ name = \"pbx1\", target = \"{}\", user = \"trunk1\", password = \"secret\" }}]", pbx.address());
+    let server = setup().env("CONCLAVE__TRUNKS", &trunk).start();
+    let api = server.api();
+    let room = api.create_room("900", 10);
+    let path = format!("/api/conference_rooms/{room}/participants/invite");
+    api.post(&path, &json!({"number": "102"})).expect(200);
+    wait::until("the phone that was called is in the room", SOON, || {
+        let all = api.participants(&room);
+        if all.len() == 1 && all[0]["state"] == "JOINED" { Ok(()) } else { Err(format!("{all:?}")) }
+    });
+    let alice = talker(&server, "900", "alice", Codec::Pcmu, 500.0);
+    alice.hears(&[900.0], &[]);
+    phone.hears(&[500.0], &[], TONE_DB);
+    let id = api.participant(&room, "sip:102");
+    api.act(&format!("/api/conference_rooms/{room}/participants/{id}/destroy")).expect(204);
+    phone.wait_event("CALL_CLOSED");
+    wait_participants(&api, &room, 1);
+    // Nobody is registered for this one.
+    api.post(&path, &json!({"number": "103"})).expect(200);
+    let events = api.events_until(&room, |event| event["type"] == "participant.not_reached");
+    let last = events.last().expect("an end");
+    assert!(last["data"]["reason"].as_str().is_some_and(|why| why.contains("404")), "{last}");
 }
