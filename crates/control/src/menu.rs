@@ -24,6 +24,8 @@ pub(crate) const TRIES: u8 = 3;
 const PAUSE: Duration = Duration::from_secs(3);
 /// How long we wait for the first key after we asked.
 const PATIENCE: Duration = Duration::from_secs(7);
+/// Longest that a caller may stand at the door, whatever is keyed: three tries take less.
+const AT_THE_DOOR: Duration = Duration::from_secs(120);
 /// Digits of one entry that are kept; PINs have six, extensions 64.
 const MAX_DIGITS: usize = 64;
 
@@ -109,27 +111,31 @@ pub(crate) struct Menu {
     entry: String,
     keys: Keys,
     deadline: Option<Instant>,
+    /// Of all that is asked at the door.
+    limit: Option<Instant>,
 }
 
 impl Menu {
     /// Nothing is said before `begin`.
     pub(crate) const fn new(manners: Manners) -> Self {
-        Self { manners, stage: Stage::New, entry: String::new(), keys: Keys::new(), deadline: None }
+        Self { manners, stage: Stage::New, entry: String::new(), keys: Keys::new(), deadline: None, limit: None }
     }
 
     /// When `pass` wants to be called, if nothing comes before.
-    pub(crate) const fn deadline(&self) -> Option<Instant> {
-        self.deadline
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        [self.deadline, self.limit].into_iter().flatten().min()
     }
 
     /// Asks for the extension of a room: the caller dialled the lobby.
-    pub(crate) fn begin_in_lobby(&mut self) -> Vec<Step> {
+    pub(crate) fn begin_in_lobby(&mut self, now: Instant) -> Vec<Step> {
+        self.limit = Some(now + AT_THE_DOOR);
         self.stage = Stage::Extension { failed: 0 };
         vec![Step::Say(vec![Phrase::EnterExtension])]
     }
 
     /// Welcomes the caller of a room, as far as its manners go.
     pub(crate) fn begin(&mut self, now: Instant, extension: &str) -> Vec<Step> {
+        self.limit.get_or_insert(now + AT_THE_DOOR);
         self.stage = Stage::Welcome;
         let mut phrases = vec![Phrase::Welcome(extension.to_owned())];
         if self.manners.pin {
@@ -154,6 +160,7 @@ impl Menu {
             }
             _ => {
                 self.stage = Stage::Leaving(HangUp::NoEntry);
+                self.limit = None;
                 vec![Step::Say(vec![why, Phrase::Goodbye])]
             }
         }
@@ -173,7 +180,7 @@ impl Menu {
     pub(crate) fn entered(&mut self) {
         if self.stage != Stage::Inside && !matches!(self.stage, Stage::Leaving(_)) {
             self.stage = Stage::Inside;
-            self.deadline = None;
+            (self.deadline, self.limit) = (None, None);
             self.entry.clear();
         }
     }
@@ -198,7 +205,7 @@ impl Menu {
             Stage::Inside => {
                 let steps = self.keys.digit(digit);
                 self.deadline = self.keys.patience().map(|patience| now + patience);
-                steps
+                self.within_manners(now, steps)
             }
         }
     }
@@ -221,6 +228,10 @@ impl Menu {
 
     /// Time has come to the deadline.
     pub(crate) fn pass(&mut self, now: Instant) -> Vec<Step> {
+        if self.limit.is_some_and(|limit| now >= limit) {
+            let why = if let Stage::Extension { .. } = self.stage { HangUp::NoEntry } else { HangUp::PinFailed };
+            return self.leave(now, why, vec![Phrase::Goodbye]);
+        }
         if self.deadline.is_none_or(|deadline| now < deadline) {
             return Vec::new();
         }
@@ -230,7 +241,10 @@ impl Menu {
                 self.fail(now, failed, Phrase::NoEntry)
             }
             Stage::Extension { .. } | Stage::Pin { .. } => self.submit(),
-            Stage::Inside => self.keys.give_up(),
+            Stage::Inside => {
+                let steps = self.keys.give_up();
+                self.within_manners(now, steps)
+            }
             _ => Vec::new(),
         }
     }
@@ -291,14 +305,26 @@ impl Menu {
 
     fn enter(&mut self) -> Vec<Step> {
         self.stage = Stage::Entering;
-        self.deadline = None;
+        (self.deadline, self.limit) = (None, None);
         vec![Step::Enter]
     }
 
     fn leave(&mut self, now: Instant, why: HangUp, words: Vec<Phrase>) -> Vec<Step> {
         self.stage = Stage::Leaving(why);
-        self.deadline = None;
+        (self.deadline, self.limit) = (None, None);
         self.say(now, words)
+    }
+
+    /// What keys lead to, without the words in a room that says none.
+    fn within_manners(&mut self, now: Instant, steps: Vec<Step>) -> Vec<Step> {
+        let mut kept = Vec::with_capacity(steps.len());
+        for step in steps {
+            match step {
+                Step::Say(phrases) => kept.extend(self.say(now, phrases)),
+                other => kept.push(other),
+            }
+        }
+        kept
     }
 
     /// In a room without prompts, tones stand for what must be said, and the rest is not said. In the lobby, which is no

@@ -446,9 +446,9 @@ impl Rooms {
             leg = leg.id().0,
             "received"
         );
-        let seated = seat.room;
+        let (seated, is_outside) = (seat.room, seat.is_outside);
         let sit = |state: &mut State| {
-            let sat = state.sit(seated, participant).map_err(|gone| gone.refusal(&extension));
+            let sat = state.sit(seated, participant, is_outside).map_err(|gone| gone.refusal(&extension));
             // From here on the seat is the participant's.
             sat.inspect(|_| seat.owner = None)
         };
@@ -558,12 +558,24 @@ impl Rooms {
     fn change(&self, change: impl FnOnce(&mut State) -> Vec<Effect>) {
         let effects = {
             let mut state = self.state();
-            let effects = change(&mut state);
+            let effects = self.open_first(change(&mut state));
             self.settle(&mut state);
             self.publish(&mut state);
             effects
         };
         self.perform(effects);
+    }
+
+    /// Media rooms begin under the lock: whoever finds one in the state may send to it at once.
+    fn open_first(&self, effects: Vec<Effect>) -> Vec<Effect> {
+        let open = |effect: &Effect| {
+            let Effect::Open { room, video } = effect else { return true };
+            if let Err(error) = self.open_media(*room, *video) {
+                tracing::error!(room = room.0, %error, "a media room does not begin");
+            }
+            false
+        };
+        effects.into_iter().filter(open).collect()
     }
 
     /// Sends what the engine has to know of legs. What meets a full queue stays in the state and is sent again.
@@ -623,12 +635,8 @@ impl Rooms {
                 Effect::Leave { room, leg } => self.inner.engine.leave(room, leg),
                 Effect::Close { room } => self.inner.engine.close_room(room),
                 Effect::HangUp { dialog, why } => self.hang_up(dialog, why),
-                Effect::Open { room, video } => {
-                    if let Err(error) = self.open_media(room, video) {
-                        tracing::error!(room = room.0, %error, "a media room does not begin");
-                    }
-                }
-                Effect::Move { participant, from, leg } => self.carry(participant, from, leg),
+                Effect::Open { .. } => {}
+                Effect::Move { participant, from, leg, hall } => self.carry(participant, from, leg, hall),
                 Effect::Say { participant, room, leg, id, speech } => self.speak(participant, room, leg, id, &speech),
                 Effect::Hush { room, leg } => {
                     if let Err(error) = self.inner.engine.stop_playing(room, leg) {

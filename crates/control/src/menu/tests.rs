@@ -127,7 +127,7 @@ fn welcome_ends_by_itself_or_with_a_key() {
 #[test]
 fn lobby_asks_for_the_room_and_goes_on_with_its_pin() {
     let mut caller = Caller::new(Manners { prompts: true, pin: false });
-    assert_eq!(caller.menu.begin_in_lobby(), say(&[Phrase::EnterExtension]));
+    assert_eq!(caller.menu.begin_in_lobby(caller.now), say(&[Phrase::EnterExtension]));
     assert_eq!(caller.key("901#"), [Step::Find(Keyed("901".to_owned()))]);
     assert_eq!(caller.menu.refused(Phrase::UnknownExtension), say(&[Phrase::UnknownExtension, Phrase::EnterExtension]));
     caller.key("900#");
@@ -140,7 +140,7 @@ fn lobby_asks_for_the_room_and_goes_on_with_its_pin() {
 #[test]
 fn three_unknown_extensions_end_the_call() {
     let mut caller = Caller::new(Manners { prompts: true, pin: false });
-    caller.menu.begin_in_lobby();
+    caller.menu.begin_in_lobby(caller.now);
     for _ in 0..2 {
         caller.key("1#");
         caller.menu.refused(Phrase::UnknownExtension);
@@ -185,4 +185,29 @@ fn keys_are_not_shown() {
     let mut caller = Caller::new(SPOKEN);
     caller.begin();
     assert!(!format!("{:?}", caller.key("98765#")).contains("98765"));
+}
+
+#[test]
+fn nobody_stands_at_the_door_for_ever() {
+    let mut caller = Caller::new(SPOKEN);
+    caller.begin();
+    for _ in 0..40 {
+        caller.key("*");
+        if caller.wait(3) == say(&[Phrase::Goodbye]) {
+            assert_eq!(caller.said(), [Step::HangUp(HangUp::PinFailed)]);
+            return;
+        }
+    }
+    panic!("the caller is still there");
+}
+
+#[test]
+fn keys_say_nothing_in_a_room_without_prompts() {
+    let mut caller = Caller::new(Manners { prompts: false, pin: false });
+    caller.menu.entered();
+    for keys in ["*8", "1", "**1", "*#"] {
+        let steps = caller.key(keys);
+        assert!(!steps.iter().any(|step| matches!(step, Step::Say(_))), "{keys}: {steps:?}");
+    }
+    assert_eq!(caller.key("*6"), [Step::Ask(Ask::Mute)]);
 }

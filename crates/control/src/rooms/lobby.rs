@@ -90,6 +90,7 @@ impl Notice {
         let rooms = &self.rooms;
         let (heard, listening) = oneshot::channel();
         rooms.inner.lobby.listening().insert(id, heard);
+        let _forgotten = Forgotten { rooms, leg: id };
         let parts = rooms.voiced(&self.speech);
         let length: Duration = parts.iter().map(media::Prompt::duration).sum();
         let playback = Playback { id: PlaybackId(0), parts, looped: false };
@@ -101,6 +102,17 @@ impl Notice {
             Ok(()) => drop(tokio::time::timeout(length + GRACE, listening).await),
             Err(error) => tracing::debug!(%error, "a caller is not told why"),
         }
-        rooms.inner.lobby.listening().remove(&id);
+    }
+}
+
+/// Nobody listens any more when this is dropped: a caller may give up while something is said.
+struct Forgotten<'a> {
+    rooms: &'a Rooms,
+    leg: LegId,
+}
+
+impl Drop for Forgotten<'_> {
+    fn drop(&mut self) {
+        self.rooms.inner.lobby.listening().remove(&self.leg);
     }
 }

@@ -15,7 +15,8 @@ impl Rooms {
     /// # Errors
     /// `NotFound`, also when they are in another room; `Busy` when the database cannot be written.
     pub async fn mute_participant(&self, room: Id, participant: ParticipantId, muted: bool) -> Result<(), Error> {
-        self.moderate(room, participant, |state| Some(state.mute(participant, muted))).await
+        let set = |state: &mut State| state.takes_part(participant).then(|| state.mute(participant, muted));
+        self.moderate(room, participant, set).await
     }
 
     /// Makes somebody the chairman; whoever was it is it no more.
@@ -23,7 +24,8 @@ impl Rooms {
     /// # Errors
     /// `NotFound`, also when they are in another room; `Busy` when the database cannot be written.
     pub async fn appoint_chairman(&self, room: Id, participant: ParticipantId) -> Result<(), Error> {
-        self.moderate(room, participant, |state| state.may_lead(participant).then(|| state.appoint(participant))).await
+        self.moderate(room, participant, |state| state.takes_part(participant).then(|| state.appoint(participant)))
+            .await
     }
 
     /// Hangs up on somebody.

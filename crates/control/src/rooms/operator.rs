@@ -27,6 +27,9 @@ impl Rooms {
             policy: Policy::default(),
         };
         let _gate = self.gate().await?;
+        if self.state().is_lobby(&room.settings.extension_number) {
+            return Err(Error::InUse("extension_number is the lobby's number".into()));
+        }
         let mut entry = self.inner.journal.change().await?;
         entry.insert_room(&room).await?;
         entry.note(announced(&room, Kind::RoomCreated, room.policy));

@@ -107,7 +107,7 @@ impl Rooms {
         let mut seat = seat;
         self.change(|state| {
             // Somebody else may have had them called meanwhile.
-            if state.is_awaited(room, number).is_ok() && state.sit(media, called).is_ok() {
+            if state.is_awaited(room, number).is_ok() && state.sit(media, called, false).is_ok() {
                 seat.owner = None;
                 state.calls(participant);
             }

@@ -85,6 +85,8 @@ pub(super) enum Effect {
         participant: ParticipantId,
         from: RoomId,
         leg: LegId,
+        /// Closed when the leg has left it.
+        hall: RoomId,
     },
     /// To one leg alone.
     Say {
@@ -278,7 +280,7 @@ impl Participant {
 pub(super) struct Call {
     /// The room on the media side: another one for each call, so that facts of an old call meet nobody.
     pub(super) media: RoomId,
-    /// The media room of those who wait for the chairman; open while there are any.
+    /// The media room of those who wait for the chairman: open from the first of them to the end of the call.
     pub(super) waiting: RoomId,
     is_waiting_open: bool,
     /// Participants and those on their way in.
@@ -429,7 +431,10 @@ impl State {
     // -- rooms ---------------------------------------------------------------------------------------------------------
 
     pub(super) fn know(&mut self, id: Id, settings: &RoomSettings, policy: Policy, epoch: i64) {
-        self.by_extension.insert(settings.extension_number.as_str().into(), id);
+        // The lobby's number is no room's: a room that had it before is not reached by it.
+        if self.by_extension.get(settings.extension_number.as_str()) != Some(&LOBBY) {
+            self.by_extension.insert(settings.extension_number.as_str().into(), id);
+        }
         let mut room = Known::blank(&settings.extension_number, settings.control);
         room.enable_recording = settings.enable_recording;
         room.tiles = Tiles::new(settings.shape());
@@ -529,9 +534,12 @@ impl State {
 
     /// Nobody gets into the room any more; `forget` comes when those who are in it were told.
     pub(super) fn retire(&mut self, id: Id) {
-        if let Some(extension) = self.rooms.get(&id).map(|room| room.extension.clone()) {
-            self.by_extension.remove(&extension);
-        }
+        self.by_extension.retain(|_, known| *known != id);
+    }
+
+    /// It is what the lobby is dialled by.
+    pub(super) fn is_lobby(&self, extension: &str) -> bool {
+        self.by_extension.get(extension) == Some(&LOBBY)
     }
 
     /// Forgets the room and hangs up on everyone in it.
@@ -546,8 +554,9 @@ impl State {
         effects
     }
 
+    /// A room that has a row.
     pub(super) fn room(&self, id: Id) -> Option<&Known> {
-        self.rooms.get(&id)
+        self.rooms.get(&id).filter(|_| id != LOBBY)
     }
 
     pub(super) fn room_of_extension(&self, extension: &str) -> Option<&Known> {
@@ -619,8 +628,9 @@ impl State {
 
     /// `Err(None)`: there is no such room.
     fn seat(&mut self, id: Id, fresh: Fresh, is_outside: bool) -> Result<Admitted, Option<Refusal>> {
+        let calls = self.call_count();
         let room = self.rooms.get_mut(&id).ok_or(None)?;
-        room.has_place(self.limits, self.seats, self.by_media.len())?;
+        room.has_place(self.limits, self.seats, calls)?;
         if let Some(call) = &mut room.call {
             call.seats += 1;
             call.outside += u32::from(is_outside);
@@ -665,12 +675,12 @@ impl State {
         call.outside = call.outside.saturating_sub(u32::from(is_outside));
         let is_empty = call.seats == 0;
         self.seats = self.seats.saturating_sub(1);
-        if is_empty { self.end_call(id).into_iter().collect() } else { Vec::new() }
+        if is_empty { self.end_call(id) } else { Vec::new() }
     }
 
-    fn end_call(&mut self, id: Id) -> Option<Effect> {
-        let room = self.rooms.get_mut(&id)?;
-        let call = room.call.take()?;
+    fn end_call(&mut self, id: Id) -> Vec<Effect> {
+        let Some(room) = self.rooms.get_mut(&id) else { return Vec::new() };
+        let Some(call) = room.call.take() else { return Vec::new() };
         self.by_media.remove(&call.media);
         // A call that nobody came to was none: what was set for the next one still is.
         if call.started_at.is_some() {
@@ -679,7 +689,8 @@ impl State {
             self.news.room(id, room, Kind::RoomEnded);
         }
         self.unkept.insert(id);
-        Some(Effect::Close { room: call.media })
+        let waiting = call.is_waiting_open.then_some(Effect::Close { room: call.waiting });
+        [Effect::Close { room: call.media }].into_iter().chain(waiting).collect()
     }
 
     // -- the server ----------------------------------------------------------------------------------------------------
@@ -709,7 +720,7 @@ impl State {
     pub(super) fn has_room(&self) -> bool {
         self.limits.enabled
             && !self.draining
-            && self.by_media.len() < self.limits.max_rooms as usize
+            && self.call_count() < self.limits.max_rooms as usize
             && self.seats < self.limits.max_participants
     }
 
@@ -717,8 +728,10 @@ impl State {
         self.seats
     }
 
+    /// Active rooms; the lobby is none.
     pub(super) fn call_count(&self) -> usize {
-        self.by_media.len()
+        let is_lobby_busy = self.rooms.get(&LOBBY).is_some_and(|lobby| lobby.call.is_some());
+        self.by_media.len() - usize::from(is_lobby_busy)
     }
 
     pub(super) fn participant_count(&self) -> usize {
@@ -811,7 +824,7 @@ impl State {
 
     /// As the store would be told of it.
     pub(super) fn holding(&self, id: Id, server: Id) -> Option<Holding> {
-        self.rooms.get(&id).map(|room| holding(id, room, server))
+        self.room(id).map(|room| holding(id, room, server))
     }
 }
 

@@ -8,12 +8,14 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::state::{Fresh, Speech, Wish};
-use super::{HangUp, Left, ParticipantId, Rooms};
+use super::{HangUp, Left, ParticipantId, RETRY, Rooms};
 use crate::error::Error;
 use crate::ids::Id;
 use crate::prompts::Phrase;
 use crate::store;
 
+/// Attempts to take a leg out of a room whose worker has a full queue: half a second of ticks.
+const DETACH_ATTEMPTS: usize = 25;
 /// After the last word of a call: what the far end has buffered is played before our BYE ends it.
 const LAST_PAUSE: Duration = Duration::from_millis(400);
 
@@ -45,34 +47,47 @@ impl Rooms {
     }
 
     /// A leg goes from one media room to the one where its participant belongs now.
-    pub(super) fn carry(&self, participant: ParticipantId, from: RoomId, leg: media::LegId) {
+    pub(super) fn carry(&self, participant: ParticipantId, from: RoomId, leg: media::LegId, hall: RoomId) {
         let rooms = self.clone();
         tokio::spawn(async move {
             if let Err(error) = rooms.carried(participant, from, leg).await {
                 tracing::warn!(participant = participant.0, %error, "a leg did not reach its room");
                 rooms.media_ended(participant, HangUp::MediaFailed);
+                // Wherever it is: it is nobody's any more.
+                rooms.inner.engine.leave(from, leg);
+            }
+            if from == hall {
+                rooms.inner.engine.close_room(hall);
             }
         });
     }
 
+    /// Takes a leg out of its room. A worker whose queue is full is asked again.
+    async fn detached(&self, from: RoomId, leg: media::LegId) -> Result<Box<Leg>, media::Error> {
+        for attempt in 1.. {
+            let (reply, detached) = oneshot::channel();
+            match self.inner.engine.detach(from, leg, Reply::new(move |leg| drop(reply.send(leg)))) {
+                Ok(()) => return detached.await.map_err(|_| lost())?,
+                Err(media::Error::Busy(_)) if attempt < DETACH_ATTEMPTS => tokio::time::sleep(RETRY).await,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(lost())
+    }
+
     async fn carried(&self, participant: ParticipantId, from: RoomId, leg: media::LegId) -> Result<(), media::Error> {
-        let lost = |_| media::Error::Broken("the media worker dropped an order".to_owned());
-        let (reply, detached) = oneshot::channel();
-        self.inner.engine.detach(from, leg, Reply::new(move |leg| drop(reply.send(leg))))?;
-        let leg: Box<Leg> = detached.await.map_err(lost)??;
+        let leg = self.detached(from, leg).await?;
         let (reply, joined) = oneshot::channel();
         {
             let mut state = self.state();
-            let left_behind = state.left_behind_by(participant, from);
             // Without its participant the leg is dropped, and its sockets with it.
             let Some((to, name, settings)) = state.arriving(participant) else { return Ok(()) };
             // Under the lock, so that whatever is set of the leg later comes later.
             let sent = self.inner.engine.join(to, *leg, name, settings, Reply::new(move |r| drop(reply.send(r))));
             drop(state);
-            self.perform(left_behind.into_iter().collect());
             sent?;
         }
-        joined.await.map_err(lost)??;
+        joined.await.map_err(|_| lost())??;
         self.change(|state| state.arrived(participant));
         Ok(())
     }
@@ -179,6 +194,10 @@ impl Rooms {
             tracing::warn!(participant = participant.0, why = why.label(), "left");
         }
     }
+}
+
+fn lost() -> media::Error {
+    media::Error::Broken("the media worker dropped an order".to_owned())
 }
 
 async fn until(moment: Option<std::time::Instant>) {

@@ -2,6 +2,7 @@
 //! and effects here. Called under `Rooms`' mutex; time is the moment when it was taken.
 
 use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -9,7 +10,7 @@ use media::{Digit, LegId};
 
 use super::{Door, Effect, Fresh, Participant, Presence, Speech, State, Wish};
 use crate::ids::Id;
-use crate::menu::{Ask, Keyed, Menu, Step, Verdict};
+use crate::menu::{Ask, Keyed, Manners, Menu, Step, Verdict};
 use crate::prompts::Phrase;
 use crate::rooms::floor::Act;
 use crate::rooms::pin_guard::{Closed, is_same};
@@ -76,10 +77,12 @@ impl State {
         today: Timestamp,
     ) -> Vec<Effect> {
         let now = self.now;
+        let room = self.by_participant.get(&participant).and_then(|id| self.rooms.get(id));
+        let prompts = room.is_some_and(|room| room.prompts);
         let Some(found) = self.participant_mut(participant) else { return Vec::new() };
         let menu = found.dialogue.menu.get_or_insert_with(|| {
             // Nothing was to be asked of them: keys have their meanings from the start.
-            let mut menu = Menu::new(crate::menu::Manners { prompts: true, pin: false });
+            let mut menu = Menu::new(Manners { prompts, pin: false });
             menu.entered();
             menu
         });
@@ -155,7 +158,7 @@ impl State {
             return Vec::new();
         }
         let Some(menu) = &mut found.dialogue.menu else { return Vec::new() };
-        let steps = if id == super::LOBBY { menu.begin_in_lobby() } else { menu.begin(now, &extension) };
+        let steps = if id == super::LOBBY { menu.begin_in_lobby(now) } else { menu.begin(now, &extension) };
         self.follow(participant, steps, names, today)
     }
 
@@ -239,9 +242,14 @@ impl State {
         is_anybody_here.then(|| Effect::Announce { room: call.media, speech })
     }
 
-    /// The leg has arrived: what had to wait is said.
-    pub(super) fn say_what_waited(&mut self, participant: ParticipantId) -> Option<Effect> {
-        let words = std::mem::take(&mut self.participant_mut(participant)?.dialogue.words);
+    /// The leg has arrived: what had to wait is said, and after it what there is to say of where it is now.
+    pub(super) fn say_what_waited(&mut self, participant: ParticipantId, more: Vec<Phrase>) -> Option<Effect> {
+        let id = *self.by_participant.get(&participant)?;
+        let prompts = self.rooms.get(&id)?.prompts;
+        let mut words = std::mem::take(&mut self.participant_mut(participant)?.dialogue.words);
+        if prompts {
+            words.extend(more);
+        }
         if words.is_empty() { None } else { self.say(participant, words) }
     }
 
@@ -281,9 +289,10 @@ impl State {
     fn judge(&mut self, participant: ParticipantId, keyed: &Keyed, is_at_the_door: bool) -> Option<Verdict> {
         let id = *self.by_participant.get(&participant)?;
         let now = self.now;
-        let source = self.participant_mut(participant)?.source;
+        // Those whom we called have no address that they called from: they are counted as one.
+        let source = self.participant_mut(participant)?.source.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let room = self.rooms.get(&id)?;
-        if source.is_some_and(|source| !self.pin_guard.is_open(id, source, now)) {
+        if !self.pin_guard.is_open(id, source, now) {
             return Some(Verdict::Closed);
         }
         // Both are compared, always.
@@ -296,7 +305,7 @@ impl State {
         if is_admin || (is_guest && is_at_the_door) {
             return Some(Verdict::Right);
         }
-        let closed = source.map_or(Closed::No, |source| self.pin_guard.wrong(id, source, now));
+        let closed = self.pin_guard.wrong(id, source, now);
         let room = self.rooms.get(&id)?;
         self.news.refused(id, &extension, room.participants().iter().find(|p| p.id == participant), closed);
         Some(if closed == Closed::No { Verdict::Wrong } else { Verdict::Closed })
@@ -387,7 +396,10 @@ impl State {
         let Some(source) = self.participant_mut(participant).and_then(|p| p.source) else { return Vec::new() };
         let door = Door { extension: keyed.digits(), source, today };
         let is_lobby = self.by_extension.get(keyed.digits()) == Some(&super::LOBBY);
+        // The seat that they hold in the lobby is the one that they come in with.
+        self.seats = self.seats.saturating_sub(1);
         let admitted = if is_lobby { Err(Refusal::UnknownRoom(String::new())) } else { self.admit(door, names) };
+        self.seats += 1;
         let admitted = match admitted {
             Ok(admitted) => admitted,
             Err(refusal) => {

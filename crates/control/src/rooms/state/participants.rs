@@ -8,7 +8,7 @@ use media::{Answer, LegId, LegSettings, RoomId};
 use tokio::sync::mpsc;
 
 use super::dialogue::Dialogue;
-use super::{Effect, Gone, Known, Participant, Presence, State};
+use super::{Effect, Gone, Known, LOBBY, Participant, Presence, State};
 use crate::dialing::CallFailure;
 use crate::error::Error;
 use crate::events::Kind;
@@ -45,7 +45,13 @@ impl State {
 
     /// Turns a counted seat into a participant, with a leg that is about to join: in front of the room when something is to
     /// be said or asked first. Says where the leg belongs.
-    pub(in crate::rooms) fn sit(&mut self, media: RoomId, mut participant: Participant) -> Result<Sat, Gone> {
+    /// `was_outside` is how the seat was counted: what is asked in front of the room may be another now.
+    pub(in crate::rooms) fn sit(
+        &mut self,
+        media: RoomId,
+        mut participant: Participant,
+        was_outside: bool,
+    ) -> Result<Sat, Gone> {
         if self.closed {
             return Err(Gone::Server);
         }
@@ -58,7 +64,9 @@ impl State {
             self.by_leg.insert(leg, who);
         }
         self.by_participant.insert(who, id);
-        let Some(manners) = manners.filter(|_| participant.presence == Presence::InMenu) else {
+        let manners = manners.filter(|_| participant.presence == Presence::InMenu);
+        call.outside = (call.outside + u32::from(manners.is_some())).saturating_sub(u32::from(was_outside));
+        let Some(manners) = manners else {
             // Nothing is to be asked. The call's seat is counted as one inside.
             let is_caller = participant.presence == Presence::InMenu;
             call.participants.push(participant);
@@ -112,6 +120,8 @@ impl State {
         let is_first = call.started_at.is_none();
         let Some(participant) = call.participants.iter_mut().find(|p| p.id == who) else { return };
         let waits = waits && !participant.chairman;
+        // What was made of their voice while they waited holds, in a room that is led.
+        let keeps = participant.presence == Presence::Waiting && (control == Control::Master || room_muted);
         participant.presence = if waits { Presence::Waiting } else { Presence::Joined };
         let standing = Standing {
             control,
@@ -120,8 +130,10 @@ impl State {
             muted: participant.muted,
             hand: participant.hand,
         };
-        let voice = standing.after(Act::Join);
-        (participant.muted, participant.hand) = (voice.muted, voice.hand);
+        if !keeps {
+            let voice = standing.after(Act::Join);
+            (participant.muted, participant.hand) = (voice.muted, voice.hand);
+        }
         call.started_at.get_or_insert(participant.joined_at);
         if is_first {
             self.news.room(id, room, Kind::RoomStarted);
@@ -197,7 +209,7 @@ impl State {
     /// # Errors
     /// `NotFound`; `InvalidState`.
     pub(in crate::rooms) fn is_awaited(&self, id: Id, number: &str) -> Result<(), Error> {
-        let room = self.rooms.get(&id).ok_or(Error::NotFound("room"))?;
+        let room = self.room(id).ok_or(Error::NotFound("room"))?;
         let address = format!("<{}>", number.to_ascii_lowercase());
         let is_here = |p: &&Participant| p.number == number || p.display_name.to_ascii_lowercase().ends_with(&address);
         match room.participants().iter().find(is_here).map(|p| p.presence) {
@@ -272,7 +284,8 @@ impl State {
         // One on its way is sent on when it arrives.
         if let Some((from, leg)) = found.at.zip(found.leg).filter(|(from, _)| *from != home) {
             found.at = None;
-            effects.push(Effect::Move { participant: who, from, leg });
+            let hall = found.hall;
+            effects.push(Effect::Move { participant: who, from, leg, hall });
         }
         effects
     }
@@ -280,13 +293,6 @@ impl State {
     /// As tiles show them.
     pub(in crate::rooms) fn name_of(&mut self, who: ParticipantId) -> Arc<str> {
         self.participant_mut(who).map(|p| name_of(&p.display_name)).unwrap_or_default().into()
-    }
-
-    /// The same, when a participant whose leg moves may be gone by now.
-    pub(in crate::rooms) fn left_behind_by(&mut self, who: ParticipantId, from: RoomId) -> Option<Effect> {
-        let id = self.by_participant.get(&who).copied()?;
-        let hall = self.participant_mut(who)?.hall;
-        self.left_behind(id, from, hall)
     }
 
     /// A leg on its way is about to join the room where its participant belongs now: which, with what name and settings.
@@ -309,21 +315,24 @@ impl State {
         let is_recorded = room.enable_recording && !room.participants().iter().any(|p| p.confirmed);
         let Some(found) = self.participant_mut(who) else { return effects };
         let is_in = found.at.is_some() && found.at == media && found.presence == Presence::Joined;
+        let mut words = Vec::new();
         if is_in && !std::mem::replace(&mut found.confirmed, true) {
             self.announce_as(who, Kind::ParticipantJoined);
             effects.push(Effect::Joined { participant: who });
-            effects.extend(self.welcome(id, who));
+            let (tone, news) = self.welcome(id, who);
+            effects.extend(tone);
+            words = news;
             if is_recorded {
                 effects.push(Effect::Record { room: id });
             }
         }
-        effects.extend(self.say_what_waited(who));
+        effects.extend(self.say_what_waited(who, words));
         effects
     }
 
-    /// Somebody takes part now: the others hear it, and who is alone is told.
-    fn welcome(&mut self, id: Id, who: ParticipantId) -> Vec<Effect> {
-        let Some(room) = self.rooms.get(&id) else { return Vec::new() };
+    /// Somebody takes part now: the tone that the others hear, and what they themselves are told.
+    fn welcome(&self, id: Id, who: ParticipantId) -> (Option<Effect>, Vec<Phrase>) {
+        let Some(room) = self.rooms.get(&id) else { return (None, Vec::new()) };
         let here = room.participants().iter().filter(|p| p.confirmed).count();
         let is_muted = room.participants().iter().any(|p| p.id == who && p.muted);
         let mut words = Vec::new();
@@ -336,14 +345,8 @@ impl State {
         if room.call.as_ref().is_some_and(|call| call.recording.is_some()) {
             words.push(Phrase::RecordingRunning);
         }
-        let mut effects = Vec::new();
-        if here > 1 {
-            effects.extend(self.announce(id, vec![Phrase::JoinTone]));
-        }
-        if !words.is_empty() {
-            effects.extend(self.mention(who, words));
-        }
-        effects
+        let tone = if here > 1 { self.announce(id, vec![Phrase::JoinTone]) } else { None };
+        (tone, words)
     }
 
     /// Takes a participant out of its room without a word: it goes on to another one.
@@ -378,8 +381,9 @@ impl State {
                 effects.push(Effect::Leave { room, leg });
             }
         }
-        if let Some(room) = gone.at {
-            effects.extend(self.left_behind(id, room, gone.hall));
+        // One that moves is followed by whoever moves it.
+        if let Some(room) = gone.at.filter(|at| *at == gone.hall) {
+            effects.push(Effect::Close { room });
         }
         if let Some(why) = hang_up {
             effects.push(Effect::HangUp { dialog: gone.dialog, why });
@@ -394,20 +398,6 @@ impl State {
         }
         effects.extend(self.vacate(id, gone.presence == Presence::InMenu));
         Some(effects)
-    }
-
-    /// What a leg has left is closed when nobody else needs it: its dialogue's room, or an empty waiting room.
-    pub(in crate::rooms) fn left_behind(&mut self, id: Id, room: RoomId, hall: RoomId) -> Option<Effect> {
-        if room == hall {
-            return Some(Effect::Close { room });
-        }
-        let call = self.call_mut(id)?;
-        let is_needed = call.participants.iter().any(|p| p.presence == Presence::Waiting || p.at == Some(room));
-        let closes = room == call.waiting && call.is_waiting_open && !is_needed;
-        if closes {
-            call.is_waiting_open = false;
-        }
-        closes.then_some(Effect::Close { room })
     }
 
     /// Ends the room's call: everyone is hung up on, their seats are free.
@@ -430,9 +420,6 @@ impl State {
             effects.push(Effect::HangUp { dialog: participant.dialog, why });
         }
         room.tiles.empty();
-        if std::mem::take(&mut call.is_waiting_open) {
-            effects.push(Effect::Close { room: call.waiting });
-        }
         call.outside = 0;
         self.seats = self.seats.saturating_sub(std::mem::take(&mut call.seats));
         effects.extend(self.end_call(id));
@@ -477,9 +464,9 @@ impl State {
         room.participants().iter().find(|p| p.id == participant).map(|p| p.dialog.clone())
     }
 
-    /// True when the participant is in this room.
+    /// True when the participant is in this room. Nobody is seen in the lobby.
     pub(in crate::rooms) fn is_in(&self, participant: ParticipantId, room: Id) -> bool {
-        self.by_participant.get(&participant) == Some(&room)
+        room != LOBBY && self.by_participant.get(&participant) == Some(&room)
     }
 
     // -- what is set of them -------------------------------------------------------------------------------------------
@@ -545,8 +532,8 @@ impl State {
         effects
     }
 
-    /// Who is still asked for a PIN, or is being called, leads nothing.
-    pub(in crate::rooms) fn may_lead(&mut self, participant: ParticipantId) -> bool {
+    /// Who is still asked for a PIN, or is being called, is not heard and leads nothing.
+    pub(in crate::rooms) fn takes_part(&mut self, participant: ParticipantId) -> bool {
         let found = self.participant_mut(participant);
         found.is_some_and(|p| matches!(p.presence, Presence::Waiting | Presence::Joined))
     }
