@@ -1,7 +1,7 @@
 //! What a caller hears before and in a conference, and what keys do: PINs, the lobby, the chairman, words to those who are
 //! not let in. What is said is found in what the phone heard by correlation with the prompt's own sound.
 
-use crate::support::{SOON, reason_of, setup, talker, wait_participants};
+use crate::support::{SOON, h264, reason_of, setup, shower, talker, video_room, wait_participants};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -10,6 +10,7 @@ use testkit::baresip::Baresip;
 use testkit::correlate::{find, sound_file};
 use testkit::dtmf::Style;
 use testkit::phone::{Phone, TONE_DB};
+use testkit::picture::Colour;
 use testkit::rtp_peer::{PeerConfig, RtpPeer};
 use testkit::sdp::{Codec, Described};
 use testkit::server::Server;
@@ -457,4 +458,21 @@ fn baresip_hears_the_prompts_and_keys_its_pin() {
     bob.hears(&[500.0], &[]);
     phone.hang_up();
     wait_participants(&api, &room, 1);
+}
+
+#[test]
+fn caller_of_a_video_room_is_welcomed_and_then_shown_and_sees() {
+    let server = setup().legs(8).start();
+    let api = server.api();
+    let room = video_room(&api, (640, 360), &json!({"layout": "LAYOUT2", "enable_prompt": true, "room_pin": "1234"}));
+    let anna = shower(&server, "anna", &h264(), Colour::Red);
+    wait_field(&api, &room, "anna", "state", &json!("IN_MENU"));
+    anna.phone.peer.press("1234#", Style::NORMAL);
+    wait_field(&api, &room, "anna", "state", &json!("JOINED"));
+    let bert = shower(&server, "bert", &h264(), Colour::Green);
+    bert.phone.peer.press("1234#", Style::NORMAL);
+    for phone in [&anna, &bert] {
+        phone.sees(160, 180, Colour::Red);
+        phone.sees(480, 180, Colour::Green);
+    }
 }

@@ -6,6 +6,7 @@ use crate::server::TempDir;
 use crate::wait;
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -44,6 +45,8 @@ impl Kamailio {
             .arg(dir.path())
             .arg("-P")
             .arg(dir.path().join("pid"))
+            // It has children, which are to end with it.
+            .process_group(0)
             .stdin(Stdio::null())
             .stderr(log.try_clone().expect("a file"))
             .stdout(log)
@@ -103,17 +106,16 @@ impl Kamailio {
 
 impl Drop for Kamailio {
     fn drop(&mut self) {
-        // It ends its own children on SIGTERM.
-        let _ = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        let group = format!("-{}", self.child.id());
+        let signal = |name: &str| Command::new("kill").args([name, "--", &group]).stderr(Stdio::null()).status();
+        let _ = signal("-TERM");
         let deadline = std::time::Instant::now() + PATIENCE;
-        while matches!(self.child.try_wait(), Ok(None)) {
-            if std::time::Instant::now() > deadline {
-                let _ = self.child.kill();
-                let _ = self.child.wait();
-                return;
-            }
+        while matches!(self.child.try_wait(), Ok(None)) && std::time::Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(10));
         }
+        // Whoever is left of the group; the child itself is waited for.
+        let _ = signal("-KILL");
+        let _ = self.child.wait();
     }
 }
 

@@ -205,6 +205,10 @@ impl DialPlan {
     /// # Errors
     /// The one reason why it is not called.
     pub fn routes(&self, number: &str) -> Result<Vec<Route>, Forbidden> {
+        // Nothing can be called at all: that is what the operator has to know first.
+        if self.trunks.is_empty() && !self.sip_uris {
+            return Err(Forbidden::NoTrunk);
+        }
         if number.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("sip:")) {
             if !self.sip_uris {
                 return Err(Forbidden::SipUrisOff);
@@ -338,10 +342,11 @@ mod tests {
     }
 
     #[test]
-    fn without_a_trunk_nothing_is_called_and_the_list_comes_first() {
+    fn without_a_trunk_nothing_is_called_and_that_is_said_first() {
         let plan = DialPlan::new(&config(&["XXX"], &[]), Vec::new());
-        assert_eq!(way(&plan, "101"), "no_trunk");
-        assert_eq!(way(&plan, "+4930"), "not_listed");
+        for number in ["101", "+4930", "sip:a@b"] {
+            assert_eq!(way(&plan, number), "no_trunk", "{number}");
+        }
     }
 
     #[test]

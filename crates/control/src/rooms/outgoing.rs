@@ -73,7 +73,11 @@ impl Rooms {
     /// called, or they could not come in; `InvalidState` when they are there already, or there is no way to call them;
     /// `Busy` when the database cannot be written.
     pub async fn invite(&self, room: Id, number: &str, inviter: Inviter) -> Result<(), Error> {
-        self.may_be_called(room, number)?;
+        {
+            let state = self.state();
+            state.is_awaited(room, number)?;
+            state.could_take(room).map_err(unseated)?;
+        }
         let token = match inviter {
             Inviter::Token(token) => token.raw(),
             Inviter::Participant(chairman) => chairman.0,
@@ -87,12 +91,7 @@ impl Rooms {
             let fresh = self.fresh();
             let mut state = self.state();
             let admitted = state.admit_called(room, fresh).and_then(|admitted| self.opened(&mut state, admitted));
-            admitted.map_err(|refusal| match refusal {
-                Refusal::ServerDisabled | Refusal::Draining => Error::NoServer(refusal.to_string().into()),
-                Refusal::UnknownRoom(_) => Error::NotFound("room"),
-                Refusal::Overloaded(_) => Error::Busy(refusal.to_string().into()),
-                full => Error::CapacityExceeded(full.to_string().into()),
-            })?
+            admitted.map_err(unseated)?
         };
         let (caller_id, subject) = {
             let state = self.state();
@@ -127,10 +126,6 @@ impl Rooms {
         Ok(())
     }
 
-    fn may_be_called(&self, room: Id, number: &str) -> Result<(), Error> {
-        self.state().is_awaited(room, number)
-    }
-
     /// The phone that is called rings.
     pub fn rings(&self, participant: ParticipantId) {
         self.change(|state| {
@@ -161,6 +156,16 @@ impl Rooms {
             let ended = state.remove(participant, Left::Removed(HangUp::NotReached), None, false);
             told.into_iter().chain(ended.unwrap_or_default()).collect()
         });
+    }
+}
+
+/// Why there is no seat for somebody who is to be called.
+fn unseated(refusal: Refusal) -> Error {
+    match refusal {
+        Refusal::ServerDisabled | Refusal::Draining => Error::NoServer(refusal.to_string().into()),
+        Refusal::UnknownRoom(_) => Error::NotFound("room"),
+        Refusal::Overloaded(_) => Error::Busy(refusal.to_string().into()),
+        full => Error::CapacityExceeded(full.to_string().into()),
     }
 }
 

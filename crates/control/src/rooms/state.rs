@@ -617,6 +617,15 @@ impl State {
         self.seat(id, fresh, room.manners().is_some()).map_err(|refusal| refusal.unwrap_or_else(unknown))
     }
 
+    /// Whether the room could take one more now, whom an operator calls.
+    pub(super) fn could_take(&self, id: Id) -> Result<(), Refusal> {
+        if self.draining {
+            return Err(Refusal::Draining);
+        }
+        let room = self.room(id).ok_or_else(|| Refusal::UnknownRoom(String::new()))?;
+        room.has_place(self.limits, self.seats, self.call_count())
+    }
+
     /// Counts a seat for somebody whom an operator calls: locks, PINs and plans do not bar them.
     pub(super) fn admit_called(&mut self, id: Id, fresh: Fresh) -> Result<Admitted, Refusal> {
         if self.draining {
