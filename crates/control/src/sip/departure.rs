@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use media::PendingLeg;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::call::Call;
 use super::ingress::Stack;
 use super::outgoing::{self, CallerId, Dialling, Progress, Target, Way};
-use super::reception::{End, Visit, finish, note};
+use super::reception::{End, Visit, attend, finish};
 use super::rejection::Rejection;
 use crate::dialing::CallFailure;
 use crate::rooms::{CallOrder, DialogOrder, HangUp, ParticipantId, Rooms};
@@ -21,28 +20,14 @@ use crate::rooms::{CallOrder, DialogOrder, HangUp, ParticipantId, Rooms};
 pub(super) async fn run(
     stack: Arc<Stack>,
     rooms: Rooms,
-    mut orders: mpsc::Receiver<CallOrder>,
+    orders: mpsc::Receiver<CallOrder>,
     hang_up_all: CancellationToken,
 ) {
-    let mut tasks = JoinSet::new();
-    loop {
-        tokio::select! {
-            order = orders.recv() => match order {
-                Some(order) => {
-                    let departure = Departure {
-                        stack: Arc::clone(&stack),
-                        visit: Visit { rooms: rooms.clone(), hang_up_all: hang_up_all.clone() },
-                    };
-                    tasks.spawn(Box::pin(departure.take(order)));
-                }
-                None => break,
-            },
-            Some(ended) = tasks.join_next() => note(&stack, &ended),
-        }
-    }
-    while let Some(ended) = tasks.join_next().await {
-        note(&stack, &ended);
-    }
+    let departure = || Departure {
+        stack: Arc::clone(&stack),
+        visit: Visit { rooms: rooms.clone(), hang_up_all: hang_up_all.clone() },
+    };
+    attend(&stack, orders, |order| departure().take(order)).await;
 }
 
 struct Departure {

@@ -22,32 +22,34 @@ const DECISION_TIME: Duration = Duration::from_secs(10);
 const ORDERS: usize = 4;
 
 /// Takes calls until the sender is gone and the last one ended. `hang_up_all` ends them.
-pub(super) async fn run(
-    stack: Arc<Stack>,
-    rooms: Rooms,
-    mut calls: mpsc::Receiver<Call>,
-    hang_up_all: CancellationToken,
-) {
+pub(super) async fn run(stack: Arc<Stack>, rooms: Rooms, calls: mpsc::Receiver<Call>, hang_up_all: CancellationToken) {
+    let visit = || Visit { rooms: rooms.clone(), hang_up_all: hang_up_all.clone() };
+    attend(&stack, calls, |call| visit().take(call)).await;
+}
+
+/// Gives each that comes a task of its own, until the sender is gone and the last one ended.
+pub(super) async fn attend<T, F>(stack: &Stack, mut arrivals: mpsc::Receiver<T>, task: impl Fn(T) -> F + Send)
+where
+    T: Send,
+    F: Future<Output = ()> + Send + 'static,
+{
     let mut tasks = JoinSet::new();
     loop {
         tokio::select! {
-            call = calls.recv() => match call {
-                Some(call) => {
-                    let visit = Visit { rooms: rooms.clone(), hang_up_all: hang_up_all.clone() };
-                    // Boxed: the set-up path is large, and it is long gone while the call goes on.
-                    tasks.spawn(Box::pin(visit.take(call)));
-                }
+            arrival = arrivals.recv() => match arrival {
+                // Boxed: the set-up path is large, and it is long gone while the call goes on.
+                Some(arrival) => drop(tasks.spawn(Box::pin(task(arrival)))),
                 None => break,
             },
-            Some(ended) = tasks.join_next() => note(&stack, &ended),
+            Some(ended) = tasks.join_next() => note(stack, &ended),
         }
     }
     while let Some(ended) = tasks.join_next().await {
-        note(&stack, &ended);
+        note(stack, &ended);
     }
 }
 
-pub(super) fn note(stack: &Stack, ended: &Result<(), tokio::task::JoinError>) {
+fn note(stack: &Stack, ended: &Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended
         && error.is_panic()
     {
