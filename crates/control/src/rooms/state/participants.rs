@@ -90,7 +90,7 @@ impl State {
         let room = found.leg.map(|_| home);
         found.at = room;
         let (settings, is_hall) = (found.settings(), home == found.hall);
-        let music = room.is_some() && self.opens_waiting(home);
+        let music = room.is_some() && self.opens_waiting(who, home);
         Sat { room, opens: room.is_some() && (is_hall || music), music, settings }
     }
 
@@ -105,9 +105,10 @@ impl State {
         })
     }
 
-    /// True when this is a waiting room that is not open yet; it counts as open then.
-    fn opens_waiting(&mut self, media: RoomId) -> bool {
-        let call = self.rooms.values_mut().filter_map(|room| room.call.as_deref_mut()).find(|c| c.waiting == media);
+    /// True when this is the waiting room of somebody's call, and not open yet; it counts as open then.
+    fn opens_waiting(&mut self, who: ParticipantId, media: RoomId) -> bool {
+        let id = self.by_participant.get(&who).copied();
+        let call = id.and_then(|id| self.call_mut(id)).filter(|call| call.waiting == media);
         call.is_some_and(|call| !std::mem::replace(&mut call.is_waiting_open, true))
     }
 
@@ -274,7 +275,7 @@ impl State {
     /// The leg goes where its participant belongs.
     fn relocate(&mut self, who: ParticipantId) -> Vec<Effect> {
         let Some(home) = self.home_of(who) else { return Vec::new() };
-        let opens = self.opens_waiting(home);
+        let opens = self.opens_waiting(who, home);
         let Some(found) = self.participant_mut(who) else { return Vec::new() };
         let mut effects = Vec::new();
         if opens {
