@@ -151,7 +151,14 @@ impl RoomMetrics {
     }
 
     pub(crate) fn left(&self, reason: &'static str) {
-        self.left.get_or_create(&Reason { reason }).inc();
+        self.all_left(reason, 1);
+    }
+
+    /// So many left at once.
+    pub(crate) fn all_left(&self, reason: &'static str, count: usize) {
+        if count > 0 {
+            self.left.get_or_create(&Reason { reason }).inc_by(count as u64);
+        }
     }
 
     pub(crate) fn refused(&self, reason: &'static str) {

@@ -92,9 +92,7 @@ impl Rooms {
             hung_up = state.room(room).map_or(0, |known| known.participants().len());
             state.clear(room, HangUp::MediaFailed)
         });
-        for _ in 0..hung_up {
-            self.inner.metrics.left(Left::Removed(HangUp::MediaFailed).label());
-        }
+        self.inner.metrics.all_left(Left::Removed(HangUp::MediaFailed).label(), hung_up);
         tracing::error!(room = media.0, reason, participants = hung_up, "a room failed in the engine");
     }
 

@@ -76,9 +76,7 @@ impl Rooms {
             hung_up = state.participant_count();
             state.close()
         });
-        for _ in 0..hung_up {
-            self.inner.metrics.left(Left::Removed(HangUp::Draining).label());
-        }
+        self.inner.metrics.all_left(Left::Removed(HangUp::Draining).label(), hung_up);
     }
 
     /// Resolves when every recording that ran has its end in the store.

@@ -91,9 +91,8 @@ impl Notice {
         let (heard, listening) = oneshot::channel();
         rooms.inner.lobby.listening().insert(id, heard);
         let _forgotten = Forgotten { rooms, leg: id };
-        let parts = rooms.voiced(&self.speech);
-        let length: Duration = parts.iter().map(media::Prompt::duration).sum();
-        let playback = Playback { id: PlaybackId(0), parts, looped: false };
+        let playback = Playback { id: PlaybackId(0), parts: rooms.voiced(&self.speech), looped: false };
+        let length = playback.duration();
         let engine = &rooms.inner.engine;
         let settings = LegSettings { muted: true, ..LegSettings::default() };
         let said = engine.join(self.room, leg, "".into(), settings, Reply::ignore());

@@ -110,9 +110,7 @@ impl Rooms {
             hung_up = state.room(room).map_or(0, |known| known.participants().len());
             state.forget(room)
         });
-        for _ in 0..hung_up {
-            self.inner.metrics.left(Left::Removed(HangUp::RoomDestroyed).label());
-        }
+        self.inner.metrics.all_left(Left::Removed(HangUp::RoomDestroyed).label(), hung_up);
     }
 
     /// Mutes or unmutes a room: everyone but the chairman now, and those who come later.
@@ -156,7 +154,7 @@ impl Rooms {
     }
 
     /// An event of a room, as it will be with the policy that `set` makes.
-    fn news_of(&self, room: Id, kind: Kind, set: impl FnOnce(&mut Policy)) -> Option<NewEvent> {
+    pub(super) fn news_of(&self, room: Id, kind: Kind, set: impl FnOnce(&mut Policy)) -> Option<NewEvent> {
         let state = self.state();
         let known = state.room(room)?;
         let mut policy = known.policy;

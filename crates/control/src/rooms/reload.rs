@@ -87,9 +87,7 @@ impl Rooms {
             effects
         });
         drop(gate);
-        for _ in 0..hung_up {
-            self.inner.metrics.left(Left::Removed(HangUp::RoomDestroyed).label());
-        }
+        self.inner.metrics.all_left(Left::Removed(HangUp::RoomDestroyed).label(), hung_up);
         tracing::warn!(
             ?because,
             rooms = rooms.len(),

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::plan::Due;
 use super::{HangUp, Left, Rooms};
 use crate::error::Error;
-use crate::events::{Kind, NewEvent};
+use crate::events::Kind;
 use crate::ids::Id;
 use crate::prompts::Phrase;
 use crate::store;
@@ -56,7 +56,7 @@ impl Rooms {
         let mut entry = self.inner.journal.change().await?;
         for (room, due) in &due {
             let kind = if let Due::Start = due { Kind::RoomScheduleStarted } else { Kind::RoomScheduleEnded };
-            let event = self.meeting_news(*room, kind);
+            let event = self.news_of(*room, kind, |_| {});
             event.into_iter().for_each(|event| entry.note(event));
         }
         entry.announce_meetings_until(now).await?;
@@ -69,13 +69,6 @@ impl Rooms {
             }
         }
         Ok(())
-    }
-
-    fn meeting_news(&self, room: Id, kind: Kind) -> Option<NewEvent> {
-        let state = self.state();
-        let known = state.room(room)?;
-        let extension = Some(known.extension.to_string());
-        Some(NewEvent { at: store::now(), room: Some(room), extension, kind, data: known.data(known.policy) })
     }
 
     /// Everyone hears that it is over, and is hung up on.
@@ -93,9 +86,7 @@ impl Rooms {
                 hung_up = state.room(room).map_or(0, |known| known.participants().len());
                 state.clear(room, HangUp::MeetingOver)
             });
-            for _ in 0..hung_up {
-                rooms.inner.metrics.left(Left::Removed(HangUp::MeetingOver).label());
-            }
+            rooms.inner.metrics.all_left(Left::Removed(HangUp::MeetingOver).label(), hung_up);
         });
     }
 }

@@ -7,7 +7,7 @@ use media::{Leg, Playback, PlaybackId, Reply, RoomId, RoomSpec, VideoSpec};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::state::{Fresh, Speech, Wish};
+use super::state::{Effect, Fresh, Speech, Wish};
 use super::{HangUp, Left, ParticipantId, RETRY, Rooms};
 use crate::error::Error;
 use crate::ids::Id;
@@ -94,9 +94,8 @@ impl Rooms {
 
     /// Says something to one leg alone.
     pub(super) fn speak(&self, participant: ParticipantId, room: RoomId, leg: media::LegId, id: u64, speech: &Speech) {
-        let parts = self.voiced(speech);
-        let length = parts.iter().map(media::Prompt::duration).sum();
-        let playback = Playback { id: PlaybackId(id), parts, looped: false };
+        let playback = Playback { id: PlaybackId(id), parts: self.voiced(speech), looped: false };
+        let length = playback.duration();
         if let Err(error) = self.inner.engine.play(room, leg, playback) {
             tracing::debug!(participant = participant.0, %error, "something is not said");
         }
@@ -131,16 +130,12 @@ impl Rooms {
     /// Says the last words of a call to everybody in a room, in rooms where things are said. Gives how long they take to be
     /// heard; `None` when nobody hears them.
     pub(super) fn say_last(&self, room: Id, phrases: &[Phrase]) -> Option<Duration> {
-        let mut length = None;
-        self.change(|state| {
-            let said = state.announce(room, phrases.to_vec());
-            if let Some(super::state::Effect::Announce { speech, .. }) = &said {
-                let parts = self.voiced(speech);
-                length = Some(parts.iter().map(media::Prompt::duration).sum::<Duration>() + LAST_PAUSE);
-            }
-            said.into_iter().collect()
-        });
-        length
+        let said = self.state().announce(room, phrases.to_vec());
+        let Some(Effect::Announce { room, speech }) = said else { return None };
+        let playback = Playback { id: PlaybackId(0), parts: self.voiced(&speech), looped: false };
+        let length = playback.duration() + LAST_PAUSE;
+        self.play_to_all(room, playback);
+        Some(length)
     }
 
     /// What a chairman wished by keys is done as if by the API; they are told how it went.

@@ -395,7 +395,7 @@ impl State {
         let now = self.now;
         let Some(source) = self.participant_mut(participant).and_then(|p| p.source) else { return Vec::new() };
         let door = Door { extension: keyed.digits(), source, today };
-        let is_lobby = self.by_extension.get(keyed.digits()) == Some(&super::LOBBY);
+        let is_lobby = self.is_lobby(keyed.digits());
         // The seat that they hold in the lobby is the one that they come in with.
         self.seats = self.seats.saturating_sub(1);
         let admitted = if is_lobby { Err(Refusal::UnknownRoom(String::new())) } else { self.admit(door, names) };
