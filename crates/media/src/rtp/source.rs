@@ -11,8 +11,9 @@ const RELATCH_AFTER: Duration = Duration::from_secs(2);
 const SEND_FOR: Duration = Duration::from_secs(10);
 
 /// The addresses of one leg. Takes the address in the SDP, or the host that the signalling came from at any port;
-/// latches to the first of them that sends; lets go at a renegotiation, or when the same host falls silent and comes
-/// back from another port. IPv4 written as IPv6 (`::ffff:a.b.c.d`) is the same address everywhere.
+/// latches to the first of them that sends, and from any other port of the host to the SDP's own address if that speaks
+/// later: what came first may be an earlier call's last packets, or another phone behind the same address. Lets go at a
+/// renegotiation, or when the same host falls silent and comes back from another port. IPv4 written as IPv6 (`::ffff:a.b.c.d`) is the same address everywhere.
 #[derive(Clone, Debug)]
 pub struct SourceRule {
     sdp: Option<SocketAddr>,
@@ -119,6 +120,7 @@ impl SourceRule {
     fn latches(&mut self, now: Instant, from: SocketAddr) -> bool {
         let allowed = match self.latched {
             Some(latched) if latched == from => true,
+            Some(_) if self.sdp == Some(from) => !self.is_straggler(now, from),
             Some(latched) => {
                 let silent = self.heard.is_some_and(|at| now.saturating_duration_since(at) >= RELATCH_AFTER);
                 self.open && self.eligible(from) || silent && latched.ip() == from.ip()
@@ -183,8 +185,22 @@ mod tests {
         assert_eq!(rule.send_to(t), Some(at(PHONE)));
         assert!(rule.accept(t, at(NAT)));
         assert_eq!(rule.send_to(t), Some(at(NAT)));
-        for late in [PHONE, NAT_OTHER_PORT, STRANGER] {
+        for late in [NAT_OTHER_PORT, STRANGER] {
             assert!(!rule.accept(t + seconds(1), at(late)), "{late}");
+        }
+    }
+
+    #[test]
+    fn the_address_of_the_sdp_wins_over_another_port_of_the_host_and_is_not_lost_to_it() {
+        let t = Instant::now();
+        let (phone, other) = (at("192.0.2.10:4000"), at("192.0.2.10:4010"));
+        let mut rule = SourceRule::new(Some(phone), phone.ip());
+        assert!(rule.accept(t, other), "a symmetric NAT may be all there is");
+        assert!(rule.accept(t, phone));
+        assert_eq!(rule.send_to(t), Some(phone));
+        for _ in 0..3 {
+            assert!(!rule.accept(t, other));
+            assert!(rule.accept(t, phone));
         }
     }
 
@@ -194,7 +210,7 @@ mod tests {
         let mut rule = rule();
         assert!(rule.accept(t, at(NAT)));
         assert!(!rule.accept(t + Duration::from_millis(1_999), at(NAT_OTHER_PORT)));
-        assert!(!rule.accept(t + seconds(3), at(PHONE)));
+        assert!(!rule.accept(t + seconds(3), at("203.0.114.7:4000")));
         assert!(rule.accept(t + seconds(2), at(NAT_OTHER_PORT)));
         assert_eq!(rule.latched(), Some(at(NAT_OTHER_PORT)));
         assert!(!rule.accept(t + seconds(2), at(NAT)));
