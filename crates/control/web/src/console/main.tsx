@@ -1,0 +1,7 @@
+//! The console's entry: mounts it.
+import { render } from "preact";
+import { App } from "./app";
+import "./console.css";
+
+const root = document.getElementById("app");
+if (root) render(<App />, root);
