@@ -74,7 +74,7 @@ function Card({ server, onError, onChange, onEdit }: { server: Server; onError: 
           >
             {server.enabled ? "Disable" : "Enable"}
           </Act>
-          <button type="button" data-testid="edit" aria-label={`Edit the limits of ${server.name}`} onClick={onEdit}>Edit limits</button>
+          <button type="button" data-testid="edit" aria-label={`Edit limits of ${server.name}`} onClick={onEdit}>Edit limits</button>
           {server.type === "EXTERNAL" && (
             <Act
               name="destroy"
