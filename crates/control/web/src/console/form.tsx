@@ -3,7 +3,7 @@ import { useMemo, useRef, useState } from "preact/hooks";
 import type { ApiError } from "./api";
 import { complaint, valueOf, type FormField, type Value, type Values } from "./schema";
 import { asError, Problem } from "./ui";
-import { grouped, labelOf, optionLabel } from "./words";
+import { grouped, helpOf, labelOf, optionLabel } from "./words";
 
 interface FormProps {
   fields: FormField[];
@@ -99,7 +99,7 @@ function limits(field: FormField): string {
 
 export function Field({ field, value, wrong, onChange }: FieldProps) {
   const id = `field-${field.name}`;
-  const help = field.fixed ? "This cannot be changed." : `${field.help.replace(/`/g, "")}${limits(field)}`;
+  const help = field.fixed ? "This cannot be changed." : `${helpOf(field)}${limits(field)}`;
   const told = [help ? `${id}-help` : "", wrong ? `${id}-error` : ""].filter(Boolean).join(" ");
   const common = {
     id,
@@ -113,7 +113,7 @@ export function Field({ field, value, wrong, onChange }: FieldProps) {
   const label = (
     <>
       {labelOf(field.name)}
-      {field.required && !field.fixed && <span class="muted"> (required)</span>}
+      {field.required && !field.fixed && <small class="muted"> (required)</small>}
     </>
   );
   const below = (

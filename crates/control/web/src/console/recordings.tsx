@@ -111,10 +111,11 @@ function Item({ recording, room, named, playing, onPlay, onError, onChange }: It
   const [tone, state] = STATES[recording.state] ?? ["warn", recording.state];
   const video = /\.(mp4|webm)$/i.test(recording.file_name);
   const Player = video ? "video" : "audio";
+  const Heading = named ? "h2" : "h3";
   return (
     <li class="card" data-testid="recording-row" data-id={recording.id} data-state={recording.state}>
       <div class="row between">
-        <h3 class={recording.read ? "" : "unread"}>{recording.file_name}</h3>
+        <Heading class={recording.read ? "name" : "name unread"}>{recording.file_name}</Heading>
         <div class="row">
           {!recording.read && <Badge tone="live">New</Badge>}
           <Badge tone={tone}>{state}</Badge>
@@ -133,7 +134,7 @@ function Item({ recording, room, named, playing, onPlay, onError, onChange }: It
         {recording.file_url && <button type="button" data-testid="play" aria-pressed={playing} aria-label={`${playing ? "Close" : "Play"} ${recording.file_name}`} onClick={() => onPlay(!playing)}>{playing ? "Close" : "Play"}</button>}
         {recording.file_url && <a class="button" data-testid="download" download={recording.file_name} href={recording.file_url} aria-label={`Download ${recording.file_name}`}>Download</a>}
         {mayOperate() && (
-          <Act name="action-read" label={`Mark ${recording.file_name} as ${recording.read ? "unread" : "read"}`} act={() => act(`${path}/${recording.read ? "set_unread" : "set_read"}`)} onError={onError} onDone={onChange}>
+          <Act name="action-read" label={`${recording.read ? "Mark as unread" : "Mark as read"}: ${recording.file_name}`} act={() => act(`${path}/${recording.read ? "set_unread" : "set_read"}`)} onError={onError} onDone={onChange}>
             {recording.read ? "Mark as unread" : "Mark as read"}
           </Act>
         )}

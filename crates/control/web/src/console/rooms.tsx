@@ -56,15 +56,15 @@ export function Rooms({ query }: { query: string }) {
           <table>
             <thead>
               <tr>
-                {SORTABLE.map((name) => (
+                {SORTABLE.map((name) => [
+                  name === "mode" && <th key="now" scope="col">Now</th>,
                   <th key={name} scope="col" aria-sort={state.sort === name ? (state.descending ? "descending" : "ascending") : undefined}>
                     <button type="button" class="sort" onClick={() => show(sortedBy(state, name))}>
                       {TITLES[name]}
                       <span aria-hidden="true">{state.sort === name ? (state.descending ? " ↓" : " ↑") : ""}</span>
                     </button>
-                  </th>
-                ))}
-                <th scope="col">Now</th>
+                  </th>,
+                ])}
               </tr>
             </thead>
             <tbody>
@@ -72,10 +72,10 @@ export function Rooms({ query }: { query: string }) {
                 <tr key={room.id} data-testid="room-row" data-id={room.id}>
                   <td><a href={hrefOf("rooms", room.id)}>{room.extension_number}</a></td>
                   <td><a href={hrefOf("rooms", room.id)}>{room.subject}</a></td>
+                  <td><Now id={room.id} turn={turn} /></td>
                   <td>{room.mode === "VIDEO" ? "Video" : "Audio"}{room.has_room_pin ? " · PIN" : ""}</td>
                   <td>{room.capacity}</td>
                   <td><When at={room.scheduled_start_at} /></td>
-                  <td><Now id={room.id} turn={turn} /></td>
                 </tr>
               ))}
             </tbody>

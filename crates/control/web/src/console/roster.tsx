@@ -41,15 +41,16 @@ export function Roster({ path, people, video, onError, onDone }: RosterProps) {
       {people?.count === 0 && <Empty title="Nobody is here.">{may ? "Dial the room's number, send its link, or invite somebody by number." : "Participants are shown as soon as they come."}</Empty>}
       {people && people.items.length > 0 && (
         <div class="table" role="region" aria-label="Participants" tabIndex={0}>
-          <table>
-            <thead>
-              <tr>
-                <th scope="col">Name</th><th scope="col">State</th><th scope="col">Quality</th><th scope="col">Codec</th>
-                {video && <th scope="col">Tile</th>}
-                {may && <th scope="col">Actions</th>}
+          {/* On a phone rows are laid out as cards, which would take the roles away. */}
+          <table class="stack" role="table">
+            <thead role="rowgroup">
+              <tr role="row">
+                <th role="columnheader" scope="col">Name</th><th role="columnheader" scope="col">State</th><th role="columnheader" scope="col">Quality</th><th role="columnheader" scope="col">Codec</th>
+                {video && <th role="columnheader" scope="col">Tile</th>}
+                {may && <th role="columnheader" scope="col">Actions</th>}
               </tr>
             </thead>
-            <tbody>
+            <tbody role="rowgroup">
               {people.items.map((one) => (
                 <Row key={one.id} one={one} before={kept.current.before.get(one.id) ?? null} path={path} video={video} may={may} onError={onError} onDone={onDone} />
               ))}
@@ -72,8 +73,8 @@ function Row({ one, before, path, video, may, onError, onDone }: RowProps) {
   const name = nameOf(one.display_name, one.number);
   const at = `${path}/participants/${encodeURIComponent(one.id)}`;
   return (
-    <tr data-testid="participant-row" data-id={one.id} data-talking={one.talking} data-muted={one.muted}>
-      <td>
+    <tr role="row" data-testid="participant-row" data-id={one.id} data-talking={one.talking} data-muted={one.muted}>
+      <td role="cell">
         <span class={one.talking ? "strong talking" : "strong"}>{name}</span>
         {one.number && one.number !== name && <span class="muted"> {one.number}</span>}
         <span class="badges">
@@ -84,11 +85,11 @@ function Row({ one, before, path, video, may, onError, onDone }: RowProps) {
           {one.on_hold && <Badge tone="plain">On hold</Badge>}
         </span>
       </td>
-      <td>{STATES[one.state] ?? one.state}<br /><span class="muted">{one.transport === "WEBRTC" ? "Browser" : "Phone"}</span></td>
-      <td><Quality stats={one.stats} before={before} /></td>
-      <td>{one.audio_codec ?? "–"}{one.video_codec ? ` · ${one.video_codec}` : ""}</td>
+      <td role="cell">{STATES[one.state] ?? one.state}<br /><span class="muted">{one.transport === "WEBRTC" ? "Browser" : "Phone"}</span></td>
+      <td role="cell"><Quality stats={one.stats} before={before} /></td>
+      <td role="cell">{one.audio_codec ?? "–"}{one.video_codec ? ` · ${one.video_codec}` : ""}</td>
       {video && (
-        <td>
+        <td role="cell">
           {may && one.state === "JOINED" ? (
             <select
               aria-label={`Tile of ${name}`}
@@ -106,7 +107,7 @@ function Row({ one, before, path, video, may, onError, onDone }: RowProps) {
         </td>
       )}
       {may && (
-        <td>
+        <td role="cell">
           <div class="row">
             <Act name={one.muted ? "action-unmute" : "action-mute"} label={`${one.muted ? "Unmute" : "Mute"} ${name}`} act={() => act(`${at}/${one.muted ? "unmute" : "mute"}`)} onError={onError} onDone={onDone}>
               {one.muted ? "Unmute" : "Mute"}

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { bodyFrom, bodyOf, complaint, fieldsOf, flat, valuesOf, type Description, type FormField } from "./schema";
 import { kindsIn } from "./live";
-import { grouped, labelOf } from "./words";
+import { grouped, helpOf, labelOf } from "./words";
 
 const api = JSON.parse(readFileSync(new URL("../../../../../config/openapi.json", import.meta.url), "utf8")) as Description;
 const ROOMS = "/api/conference_rooms";
@@ -95,4 +95,11 @@ describe("other forms of the API", () => {
     expect(kinds).toContain("stream.gap");
     expect(kinds.every((kind) => !kind.endsWith("."))).toBe(true);
   });
+});
+
+it("help calls other fields as the form does, and knows no null", () => {
+  const fields = fieldsOf(api, changing, making);
+  expect(helpOf(named(fields, "room_pin"))).toContain("differ from Chairman's PIN");
+  expect(helpOf(named(fields, "bitrate"))).toContain("Empty: 1024 again.");
+  expect(fields.map(helpOf).join(" ")).not.toMatch(/`|Null takes/);
 });

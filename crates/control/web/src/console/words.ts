@@ -58,6 +58,15 @@ export function optionLabel(option: string): string {
   return OPTIONS[option] ?? (tiles ? `${tiles} tiles` : option);
 }
 
+/** The API's own words about a field, with other fields called as the form calls them. */
+export function helpOf(field: FormField): string {
+  const typed = field.kind !== "choice" && field.kind !== "switch";
+  return field.help
+    .replace(/ ?Null takes it back to ([^.]+)\./, (_, preset: string) => (typed ? ` Empty: ${preset} again.` : ""))
+    .replace(/`([^`]+)`/g, (_, name: string) => LABELS[name] ?? name)
+    .trim();
+}
+
 /** Groups in their order; what no group names is "Advanced". */
 export function grouped(fields: FormField[]): { title: string; fields: FormField[] }[] {
   const left = new Map(fields.map((field) => [field.name, field]));
