@@ -85,7 +85,7 @@ function Row({ one, before, path, video, may, onError, onDone }: RowProps) {
           {one.on_hold && <Badge tone="plain">On hold</Badge>}
         </span>
       </td>
-      <td role="cell">{STATES[one.state] ?? one.state}<br /><span class="muted">{one.transport === "WEBRTC" ? "Browser" : "Phone"}</span></td>
+      <td role="cell">{STATES[one.state] ?? one.state}<br /> <span class="muted">{one.transport === "WEBRTC" ? "Browser" : "Phone"}</span></td>
       <td role="cell"><Quality stats={one.stats} before={before} /></td>
       <td role="cell">{one.audio_codec ?? "–"}{one.video_codec ? ` · ${one.video_codec}` : ""}</td>
       {video && (
