@@ -1,6 +1,12 @@
 //! Rebuilds the crate when a migration is added: `sqlx::migrate!` reads the directory at compile time, and cargo does not
-//! know that.
+//! know that. The web pages have to be there before they can be built in: making them is `scripts/web`'s work, as a build asks
+//! no network.
 
 fn main() {
     println!("cargo::rerun-if-changed=migrations");
+    println!("cargo::rerun-if-changed=web/dist");
+    assert!(
+        std::path::Path::new("web/dist/console.html").exists(),
+        "the web pages are not built: run scripts/setup (it needs npm), which makes crates/control/web/dist"
+    );
 }

@@ -12,6 +12,7 @@ mod listener;
 pub mod openapi;
 mod operation;
 mod origin;
+mod pages;
 mod pairs;
 mod participants;
 mod query;
@@ -164,6 +165,15 @@ fn open(serves_metrics: bool) -> Vec<(&'static str, MethodRouter<Arc<Api>>)> {
     routes
 }
 
+/// Pages for people, which bring their own token to the API. Not of the contract, so not in the description.
+fn pages() -> Vec<(&'static str, MethodRouter<Arc<Api>>)> {
+    vec![
+        ("/console", get(pages::console)),
+        ("/console/{*place}", get(pages::console)),
+        ("/assets/{file}", get(pages::asset)),
+    ]
+}
+
 /// The API as a service.
 pub fn router(api: Arc<Api>) -> Router {
     let table = |routes: Vec<(&'static str, MethodRouter<Arc<Api>>)>| {
@@ -178,6 +188,7 @@ pub fn router(api: Arc<Api>) -> Router {
             .layer(from_fn(gate::to_the_end)),
     );
     table(open(api.serves_metrics))
+        .merge(table(pages()))
         .merge(guarded)
         .layer(
             ServiceBuilder::new()

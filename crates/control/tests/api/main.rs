@@ -13,6 +13,7 @@ mod gate;
 mod house;
 mod live;
 mod openapi;
+mod pages;
 mod participants;
 mod pictures;
 mod recordings;

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::house::{Answer, House};
 
-async fn bare(house: &House, path: &str, tag: Option<&str>) -> Answer {
+pub(crate) async fn bare(house: &House, path: &str, tag: Option<&str>) -> Answer {
     let request = Request::builder().uri(path);
     let request = tag.into_iter().fold(request, |request, tag| request.header(header::IF_NONE_MATCH, tag));
     house.send(request.body(Body::empty()).unwrap()).await
