@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::leg::Leg;
 use crate::record::{PictureTap, Tap};
 use crate::room::ComposerLink;
+use crate::sdp::secured::Credentials;
 use crate::sdp::{Answer, Offer};
 use crate::stats::RoomSnapshot;
 use crate::units::{Bitrate, FrameRate, Gain, LegId, PlaybackId, RecordingId, Resolution, RoomId};
@@ -105,6 +106,8 @@ pub enum Command {
     Renegotiate { room: RoomId, leg: LegId, offer: Box<Offer>, reply: Reply<Result<Answer, Error>> },
     /// An offerless re-INVITE: our present offer.
     Reoffer { room: RoomId, leg: LegId, reply: Reply<Result<String, Error>> },
+    /// The far end of a browser's leg restarts ICE with these credentials; the answer is our fragment.
+    RestartIce { room: RoomId, leg: LegId, remote: Credentials, reply: Reply<Result<String, Error>> },
     /// The leg is dropped.
     Leave { room: RoomId, leg: LegId },
     /// Takes the leg out with its sockets, to join another room.
@@ -178,6 +181,10 @@ pub enum LegEnd {
     MediaTimeout,
     /// A panic in the leg was caught.
     Failed(String),
+    /// The far end closed its media session.
+    Closed,
+    /// The media session cannot go on, for this reason: its encryption failed.
+    Broken(String),
 }
 
 /// A finished recording file.

@@ -2,24 +2,29 @@
 //! tick.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 
 use crate::audio::prompt::Playback;
 use crate::command::{Command, Event, LegSettings, Reply, RoomSpec, VideoSpec};
 use crate::error::{Error, Refused};
-use crate::leg::{Leg, LegState, LegTerms, LegTimes, RtpLeg, Seed, VideoLeg};
+use crate::leg::{
+    Identity, Leg, LegSockets, LegState, LegTerms, LegTimes, RtpLeg, Seed, SharedPort, VideoLeg, WebRtcLeg,
+};
 use crate::record::{Finalize, Recorder};
 use crate::room::ComposerLink;
-use crate::sdp::{Answer, Capabilities, CodecName, LocalMedia, LocalVideo, Offer, SessionTerms, VideoCapabilities};
-use crate::sockets::{PortPair, PortRange};
+use crate::sdp::secured::{Credentials, read_fragment};
+use crate::sdp::{
+    Answer, Capabilities, CodecName, LocalMedia, LocalSecured, LocalVideo, Offer, SessionTerms, VideoCapabilities,
+};
+use crate::sockets::{self, PortPair, PortRange};
 use crate::stats::{Lateness, RoomSnapshot};
 use crate::units::{LegId, RecordingId, RoomId};
 use crate::video::VideoCodec;
@@ -63,7 +68,24 @@ pub struct EngineConfig {
     pub begin_composer: fn(),
     /// What becomes of recordings with pictures when they end.
     pub movies: Finalize,
+    /// How browsers are served, if they are.
+    pub web: Option<WebConfig>,
 }
+
+/// How browsers reach their legs: each worker has a socket of its own at each address.
+#[derive(Clone, Debug)]
+pub struct WebConfig {
+    /// UDP port of the first worker; those of the others follow it. 0: any.
+    pub udp_port: u16,
+    /// Where to bind, and what is written into answers, best first.
+    pub addresses: Vec<ReserveAt>,
+    /// A browser that was not heard of for so long is gone. Until then it may come back from another address.
+    pub resume: Duration,
+}
+
+/// Which rooms stay on one worker, so that browsers can be moved between them. Control's word for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RoomGroup(pub i64);
 
 /// Where a leg's sockets are bound and what its SDP says.
 #[derive(Clone, Copy, Debug)]
@@ -78,18 +100,37 @@ pub struct ReserveAt {
 #[derive(Debug)]
 pub struct Reservation {
     leg: LegId,
-    advertise: IpAddr,
-    ports: PortPair,
+    place: Place,
     /// Of a room with a picture.
     video: Option<VideoSeat>,
     config: Arc<EngineConfig>,
     seed: Seed,
 }
 
+/// Where a leg-to-be will be reached.
+#[derive(Debug)]
+enum Place {
+    /// At sockets of its own.
+    Own { advertise: IpAddr, ports: PortPair },
+    /// At those that browsers share, on this worker.
+    Web(Box<WebPlace>),
+}
+
+#[derive(Debug)]
+struct WebPlace {
+    worker: usize,
+    ports: Vec<SharedPort>,
+    identity: Arc<Identity>,
+    local: LocalSecured,
+    resume: Duration,
+    now: Instant,
+}
+
 /// What a leg has for its video.
 #[derive(Debug)]
 struct VideoSeat {
-    ports: PortPair,
+    /// `None` for a browser: all goes over one transport.
+    ports: Option<PortPair>,
     spec: VideoSpec,
     seed: Seed,
 }
@@ -112,16 +153,24 @@ impl Reservation {
     }
 
     pub(crate) fn terms(&self) -> LegTerms {
+        let (at, secured) = match &self.place {
+            Place::Own { advertise, ports } => (SocketAddr::new(*advertise, ports.rtp_port), None),
+            Place::Web(web) => {
+                let first = web.local.candidates.first().copied();
+                (first.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 9))), Some(Box::new(web.local.clone())))
+            }
+        };
         let local = LocalMedia {
-            address: self.advertise,
-            rtp_port: self.ports.rtp_port,
-            rtcp_port: self.ports.rtp_port + 1,
-            video: self
-                .video
-                .as_ref()
-                .map(|video| LocalVideo { rtp_port: video.ports.rtp_port, rtcp_port: video.ports.rtp_port + 1 }),
+            address: at.ip(),
+            rtp_port: at.port(),
+            rtcp_port: at.port().wrapping_add(1),
+            video: self.video.as_ref().map(|video| {
+                let rtp_port = video.ports.as_ref().map_or(at.port(), |ports| ports.rtp_port);
+                LocalVideo { rtp_port, rtcp_port: rtp_port.wrapping_add(1) }
+            }),
             session_id: self.seed.session_id,
             session_version: 0,
+            secured,
         };
         let video = self.video.as_ref().map(|video| VideoCapabilities {
             codecs: self.config.video_codecs.clone(),
@@ -132,24 +181,27 @@ impl Reservation {
         LegTerms::new(local, Capabilities { audio: self.config.codecs.clone(), video })
     }
 
-    pub(crate) fn into_leg(self, terms: LegTerms, agreed: SessionTerms, signalling: IpAddr) -> Leg {
+    pub(crate) fn into_leg(self, terms: LegTerms, agreed: SessionTerms, signalling: IpAddr) -> Result<Leg, Error> {
         let session_id = self.seed.session_id;
+        let signalling = match &self.place {
+            Place::Own { .. } => signalling,
+            Place::Web(_) => crate::sdp::FAR_END.ip(),
+        };
         let (video, video_ports) = self.video.map_or((None, None), |seat| {
-            (Some(VideoLeg::new(seat.seed, session_id, seat.spec, signalling)), Some(seat.ports))
+            (Some(VideoLeg::new(seat.seed, session_id, seat.spec, signalling)), seat.ports)
         });
-        Leg {
-            state: LegState::rtp(RtpLeg::new(
-                self.leg,
-                terms,
-                agreed,
-                signalling,
-                self.seed,
-                LegTimes { playout_ceiling: self.config.playout_ceiling, media_timeout: self.config.media_timeout },
-                video,
-            )),
-            ports: self.ports,
-            video_ports,
-        }
+        let times = LegTimes { playout_ceiling: self.config.playout_ceiling, media_timeout: self.config.media_timeout };
+        let leg = RtpLeg::new(self.leg, terms, agreed, signalling, self.seed, times, video);
+        Ok(match self.place {
+            Place::Own { ports, .. } => {
+                Leg { state: LegState::rtp(leg), sockets: LegSockets::Own { ports, video: video_ports } }
+            }
+            Place::Web(web) => {
+                let WebPlace { worker, ports, identity, resume, now, .. } = *web;
+                let leg = WebRtcLeg::new(leg, &identity, worker, ports, resume, now)?;
+                Leg { state: LegState::web(leg), sockets: LegSockets::Shared { sources: Vec::new() } }
+            }
+        })
     }
 }
 
@@ -172,6 +224,9 @@ pub struct WorkerStats {
     pub legs: u32,
     /// Panics caught.
     pub panics: u64,
+    /// Datagrams on the sockets that browsers share which were nobody's: from an address that no leg has validated,
+    /// connectivity checks for nobody, those without the right password or malformed, handshake packets too many.
+    pub strays: [u64; 4],
 }
 
 /// Starts the workers, places rooms, sends commands. Cheap to clone.
@@ -190,12 +245,22 @@ struct Inner {
     recorder: Recorder,
     /// What workers are done with playing.
     played: Receiver<Playback>,
+    web: Option<Web>,
+}
+
+/// What serves browsers.
+struct Web {
+    identity: Arc<Identity>,
+    resume: Duration,
+    /// Of each worker.
+    ports: Vec<Vec<SharedPort>>,
 }
 
 /// Where an open room lives.
 #[derive(Clone, Copy, Debug)]
 struct Placed {
     worker: usize,
+    group: RoomGroup,
     /// Of a room with a picture.
     video: Option<(usize, VideoSpec)>,
 }
@@ -219,6 +284,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Engine {
     /// Starts the threads. The receiver gets every event.
     pub fn start(config: EngineConfig) -> Result<(Self, Receiver<Event>), Error> {
+        let now = worker::now();
         let ports = PortRange::new(&config.rtp_ports)?;
         ports.start_at(Seed::random()?.timestamp);
         let (events, received) = crossbeam_channel::bounded(EVENTS);
@@ -232,11 +298,19 @@ impl Engine {
         })?;
         let (retired, played) = crossbeam_channel::bounded(PLAYED);
         let count = config.workers.max(1);
+        let identity = config.web.as_ref().map(|_| Identity::generate(now)).transpose()?;
+        let mut web_ports = Vec::with_capacity(count);
         let mut workers = Vec::with_capacity(count);
         for index in 0..count {
+            let (for_browsers, ports) = match &config.web {
+                Some(web) => bind_web(web, index)?,
+                None => (Vec::new(), Vec::new()),
+            };
+            web_ports.push(ports);
             let (commands, inbox) = crossbeam_channel::bounded(COMMANDS);
             let shared = Arc::new(Shared::default());
-            let thread = worker::spawn(index, count, inbox, events.clone(), retired.clone(), Arc::clone(&shared))
+            let (told, over) = (events.clone(), retired.clone());
+            let thread = worker::spawn(index, count, inbox, told, over, Arc::clone(&shared), for_browsers)
                 .map_err(|e| Error::Broken(format!("cannot start media worker {index}: {e}")))?;
             workers.push(WorkerHandle { commands, shared, thread: Mutex::new(Some(thread)) });
         }
@@ -244,7 +318,13 @@ impl Engine {
             .map(|index| Composer::start(index, events.clone(), config.begin_composer).map(Mutex::new))
             .collect::<Result<_, _>>()
             .map_err(|e| Error::Broken(format!("cannot start a composer: {e}")))?;
+        let web = config.web.as_ref().zip(identity).map(|(web, identity)| Web {
+            identity: Arc::new(identity),
+            resume: web.resume,
+            ports: web_ports,
+        });
         let inner = Inner {
+            web,
             config: Arc::new(config),
             ports,
             workers,
@@ -267,12 +347,15 @@ impl Engine {
         PortRange::new(range).map_or_else(|_| Vec::new(), |ports| ports.taken(bind))
     }
 
-    /// Places the room on the worker with the most tick time left, and its picture on the composer with the most.
-    pub fn open_room(&self, room: RoomId, spec: RoomSpec) -> Result<(), Error> {
+    /// Places the room on its group's worker, or on the one with the most tick time left; and its picture on the composer with
+    /// the most.
+    pub fn open_room(&self, room: RoomId, group: RoomGroup, spec: RoomSpec) -> Result<(), Error> {
         let mut rooms = lock(&self.inner.rooms);
         // Load is a figure of the last second; rooms placed since then count by their number.
         let loads = self.inner.workers.iter().map(|worker| worker.shared.load_permille());
-        let worker = least(loads, rooms.values().map(|placed| placed.worker)).ok_or(Error::Busy("no media worker"))?;
+        let beside = rooms.values().find(|placed| placed.group == group).map(|placed| placed.worker);
+        let least_loaded = || least(loads, rooms.values().map(|placed| placed.worker));
+        let worker = beside.or_else(least_loaded).ok_or(Error::Busy("no media worker"))?;
         let links: Vec<(ComposerLink, u32)> = self
             .inner
             .composers
@@ -286,7 +369,7 @@ impl Engine {
         let composer = least(loads, rooms.values().filter_map(|placed| Some(placed.video?.0)));
         let video = composer.and_then(|composer| Some((composer, spec.video?)));
         let link = video.and_then(|(composer, _)| Some(links.get(composer)?.0.clone()));
-        rooms.insert(room, Placed { worker, video });
+        rooms.insert(room, Placed { worker, group, video });
         drop(rooms);
         self.send(room, Command::OpenRoom { room, spec, composer: link }).inspect_err(|_| {
             lock(&self.inner.rooms).remove(&room);
@@ -345,7 +428,7 @@ impl Engine {
             Some(spec) => match self.inner.ports.bind(at.bind) {
                 Ok(ports) => {
                     ports.carry_video();
-                    Some(VideoSeat { ports, spec, seed: Seed::random()? })
+                    Some(VideoSeat { ports: Some(ports), spec, seed: Seed::random()? })
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a leg has no ports for video");
@@ -356,12 +439,65 @@ impl Engine {
         };
         Ok(Reservation {
             leg: LegId(self.inner.next_leg.fetch_add(1, Ordering::Relaxed)),
-            advertise: at.advertise,
-            ports,
+            place: Place::Own { advertise: at.advertise, ports },
             video,
             config: Arc::clone(&self.inner.config),
             seed: Seed::random()?,
         })
+    }
+
+    /// A place for a browser in an open room, with that room's picture, or with `picture` when it is to be moved later to a room
+    /// of the same group that has one. What it says holds for a leg that is answered soon: time goes on from now.
+    pub fn reserve_web(&self, room: RoomId, picture: Option<VideoSpec>) -> Result<Reservation, Error> {
+        let placed = lock(&self.inner.rooms).get(&room).copied().ok_or(Error::Refused(Refused::UnknownRoom))?;
+        let web = self.inner.web.as_ref().ok_or(Error::Refused(Refused::NoWebRtc))?;
+        let ports = web.ports.get(placed.worker).cloned().unwrap_or_default();
+        let spec = picture.or(placed.video.map(|(_, spec)| spec));
+        let video =
+            spec.map(|spec| Ok::<_, Error>(VideoSeat { ports: None, spec, seed: Seed::random()? })).transpose()?;
+        let seed = Seed::random()?;
+        let video_ssrc = video.as_ref().map_or(0, |video| video.seed.ssrc.0);
+        let local = LocalSecured {
+            credentials: Credentials::random()?,
+            fingerprint: web.identity.fingerprint.clone(),
+            candidates: ports.iter().map(|port| port.address).collect(),
+            audio_ssrc: seed.ssrc.0,
+            video_ssrc,
+            rtx_ssrc: video_ssrc.wrapping_add(1),
+        };
+        let (identity, resume) = (Arc::clone(&web.identity), web.resume);
+        let now = worker::now();
+        Ok(Reservation {
+            leg: LegId(self.inner.next_leg.fetch_add(1, Ordering::Relaxed)),
+            place: Place::Web(Box::new(WebPlace { worker: placed.worker, ports, identity, local, resume, now })),
+            video,
+            config: Arc::clone(&self.inner.config),
+            seed,
+        })
+    }
+
+    /// Browsers are served.
+    pub fn has_web(&self) -> bool {
+        self.inner.web.is_some()
+    }
+
+    /// Where browsers send: every address of every worker.
+    pub fn web_addresses(&self) -> Vec<SocketAddr> {
+        self.inner.web.iter().flat_map(|web| web.ports.iter().flatten()).map(|port| port.address).collect()
+    }
+
+    /// The far end of a browser's leg restarts ICE by a fragment (RFC 8840); the answer is ours. `false`: it only names
+    /// candidates, which are learnt from its checks anyway, and there is no answer.
+    pub fn restart_ice(
+        &self,
+        room: RoomId,
+        leg: LegId,
+        fragment: &str,
+        reply: Reply<Result<String, Error>>,
+    ) -> Result<bool, Error> {
+        let Some(remote) = read_fragment(fragment)? else { return Ok(false) };
+        self.send(room, Command::RestartIce { room, leg, remote, reply })?;
+        Ok(true)
     }
 
     /// Moves the leg into the room it was reserved for. The name is for its tile.
@@ -510,6 +646,26 @@ impl Engine {
             TrySendError::Disconnected(_) => Error::Broken("the media worker has ended".to_owned()),
         })
     }
+}
+
+/// The sockets that browsers share on one worker.
+fn bind_web(web: &WebConfig, worker: usize) -> Result<(Vec<UdpSocket>, Vec<SharedPort>), Error> {
+    let port = match web.udp_port {
+        0 => 0,
+        first => u16::try_from(usize::from(first) + worker).map_err(|_| {
+            Error::Broken(format!("there are not enough UDP ports for browsers from {first} on: each worker needs one"))
+        })?,
+    };
+    let mut bound = (Vec::new(), Vec::new());
+    for (n, at) in web.addresses.iter().enumerate() {
+        let bind = SocketAddr::new(at.bind, port);
+        let failed = |e| Error::Broken(format!("cannot bind UDP {bind} for browsers: {e}"));
+        let socket = sockets::shared(bind).map_err(failed)?;
+        let port = socket.local_addr().map_err(failed)?.port();
+        bound.0.push(socket);
+        bound.1.push(SharedPort { key: worker::shared_key(n), address: SocketAddr::new(at.advertise, port) });
+    }
+    Ok(bound)
 }
 
 /// The thread with the least load, of those the one with the fewest rooms.

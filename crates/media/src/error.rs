@@ -35,6 +35,18 @@ pub enum Refused {
     /// The offer has audio, on no transport that we take; the text says which (SIP 488).
     #[error("{0}")]
     UnusableAudio(&'static str),
+    /// The leg's sockets are another worker's than the room's.
+    #[error("the leg's sockets belong to another media worker")]
+    AnotherWorker,
+    /// No sockets for browsers are open.
+    #[error("browsers are not served: [webrtc] is off")]
+    NoWebRtc,
+    /// We make no offers to browsers: they make theirs.
+    #[error("no offer is made to a browser")]
+    NoOffer,
+    /// What was asked for is for legs over ICE only.
+    #[error("the leg is not a browser's")]
+    NotWeb,
     /// A recording runs already in this room.
     #[error("a recording is running already")]
     AlreadyRecording,

@@ -18,10 +18,10 @@ mod worker;
 
 pub use audio::prompt::{PROMPT_RATE, Playback, Prompt, PromptFile, PromptFileError};
 pub use command::{AudioSpec, Command, Digit, Event, FinishedFile, LegEnd, LegSettings, Reply, RoomSpec, VideoSpec};
-pub use engine::{Engine, EngineConfig, Reservation, ReserveAt, WorkerStats};
+pub use engine::{Engine, EngineConfig, Reservation, ReserveAt, RoomGroup, WebConfig, WorkerStats};
 pub use error::{Error, Refused};
 pub use leg::playout;
-pub use leg::{Leg, PendingLeg, answer, offer};
+pub use leg::{Leg, PendingLeg, answer, is_web_offer, offer};
 pub use record::{Finalize, PictureTap, Recorder, Tap, recover};
 pub use room::ComposerLink;
 pub use sdp::{Answer, CodecName, Offer, VideoCapabilities};

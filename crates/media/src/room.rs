@@ -16,10 +16,11 @@ use slab::Slab;
 use crate::audio::bus::Buses;
 use crate::audio::frame::{Frame, MAX_FRAME_SAMPLES};
 use crate::audio::prompt::{PROMPT_RATE, Playback};
-use crate::command::{Event, LegEnd, LegSettings, Reply, RoomSpec, VideoSpec};
+use crate::command::{Event, LegSettings, Reply, RoomSpec, VideoSpec};
 use crate::error::{Error, Refused};
-use crate::leg::{LegState, PortKey, Transmit};
+use crate::leg::{Held, LegState, Transmit};
 use crate::record::{PictureTap, Tap};
+use crate::sdp::secured::Credentials;
 use crate::sdp::{Answer, Offer};
 use crate::stats::RoomSnapshot;
 use crate::units::{LegId, RecordingId, RoomId, SampleRate, Tick};
@@ -39,8 +40,8 @@ pub(crate) struct Outlet<'a> {
     pub send: &'a mut dyn FnMut(Transmit<'_>),
     /// Tells one fact.
     pub tell: &'a mut dyn FnMut(Event),
-    /// Gives up the sockets of a leg that is gone.
-    pub close: &'a mut dyn FnMut(PortKey),
+    /// Gives up what a leg that is gone held.
+    pub release: &'a mut dyn FnMut(Held),
     /// Takes what was played: dropping it may free megabytes, which is not for a tick.
     pub retire: &'a mut dyn FnMut(Playback),
 }
@@ -186,7 +187,21 @@ impl Room {
 
     /// Our present offer, for an offerless re-INVITE.
     pub(crate) fn reoffer(&mut self, leg: LegId) -> Result<String, Error> {
-        Ok(self.member_mut(leg)?.leg.reoffer())
+        self.member_mut(leg)?.leg.reoffer()
+    }
+
+    /// The far end of a browser's leg restarts ICE; our fragment, and the name of its connectivity checks from now on.
+    pub(crate) fn restart_ice(&mut self, leg: LegId, remote: Credentials) -> Result<(String, String), Error> {
+        let leg = &mut self.member_mut(leg)?.leg;
+        let fragment = leg.restart_ice(remote)?;
+        let (_, ufrag) = leg.shared_place().ok_or(Error::Refused(Refused::NotWeb))?;
+        Ok((fragment, ufrag.to_owned()))
+    }
+
+    /// The name of a browser's connectivity checks.
+    pub(crate) fn name_of(&self, leg: LegId) -> Option<String> {
+        let (_, name) = self.members.get(self.key_of(leg)?)?.leg.shared_place()?;
+        Some(name.to_owned())
     }
 
     /// The leg by its key, for datagrams.
@@ -391,12 +406,8 @@ impl Room {
     /// Takes out the legs that failed or fell silent for good.
     fn sweep(&mut self, at: Moment, out: &mut Outlet<'_>) {
         while let Some((leg, reason)) = self.members.iter_mut().find_map(|(_, m)| m.ended(at.now)) {
-            let reason = match reason {
-                Some(panic) => LegEnd::Failed(panic),
-                None => LegEnd::MediaTimeout,
-            };
             if let Some(state) = self.leave(leg) {
-                state.ports().for_each(&mut *out.close);
+                state.held().for_each(&mut *out.release);
             }
             (out.tell)(Event::LegDown { room: self.id, leg, reason });
         }

@@ -4,6 +4,7 @@
 mod agree;
 mod h264;
 mod parse;
+pub(crate) mod secured;
 mod shape;
 mod video;
 mod write;
@@ -17,6 +18,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::error::{Error, Refused};
 use crate::video::VideoCodec;
+pub(crate) use secured::{LocalSecured, SecuredTerms};
 pub(crate) use shape::Shape;
 use shape::Usage;
 pub use video::VideoCapabilities;
@@ -43,6 +45,18 @@ impl CodecName {
     }
 }
 
+/// How media travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    /// Plain RTP, described by SIP.
+    Rtp,
+    /// ICE and DTLS-SRTP, all lines over one transport.
+    WebRtc,
+}
+
+/// Where the far end of a secured session is for what is behind its encryption: addresses are ICE's business there.
+pub(crate) const FAR_END: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)), 9);
+
 /// A parsed offer (or the answer to our own offer). Holds at most what 64 KiB of text can say.
 #[derive(Clone, Debug)]
 pub struct Offer {
@@ -53,6 +67,16 @@ impl Offer {
     /// Parses SDP text. [`Error::Peer`] says in one line why it is not SDP, or which bound it exceeds.
     pub fn parse(sdp: &str) -> Result<Self, Error> {
         Ok(Self { lines: parse::media_lines(sdp)? })
+    }
+
+    /// Whether any of its lines is over ICE and DTLS, as browsers' are.
+    pub(crate) fn is_web(&self) -> bool {
+        self.lines.iter().any(|line| line.secured.is_some())
+    }
+
+    /// The far end's ICE name.
+    pub(crate) fn remote_ufrag(&self) -> Option<&str> {
+        self.lines.iter().find_map(|line| line.secured.as_ref()?.ufrag())
     }
 }
 
@@ -118,6 +142,8 @@ pub(crate) struct SessionTerms {
     pub video: Option<VideoTerms>,
     /// How the description is laid out, so that our next one keeps to it.
     pub shape: Shape,
+    /// Of a session over ICE and DTLS.
+    pub secured: Option<Box<SecuredTerms>>,
 }
 
 /// What was agreed about the audio.
@@ -164,7 +190,7 @@ impl AudioTerms {
 }
 
 /// Our end, as it is written into every description of one leg.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LocalMedia {
     /// RTP port.
     pub rtp_port: u16,
@@ -178,6 +204,8 @@ pub(crate) struct LocalMedia {
     pub session_id: u64,
     /// One more with every description that differs from the last.
     pub session_version: u64,
+    /// Of a leg over ICE and DTLS.
+    pub secured: Option<Box<LocalSecured>>,
 }
 
 /// Our end of the video.
@@ -212,20 +240,39 @@ pub(crate) fn answer(
     local: &LocalMedia,
     capabilities: &Capabilities,
 ) -> Result<(SessionTerms, Answer), Error> {
-    let choice = agree::choose(&offer.lines, &capabilities.audio)?;
+    let transport = if local.secured.is_some() { Transport::WebRtc } else { Transport::Rtp };
+    let choice = agree::choose(&offer.lines, &capabilities.audio, transport)?;
     let video = capabilities.video(local).and_then(|(ours, ports)| {
-        let choice = video::choose(&offer.lines, ours)?;
+        let choice = video::choose(&offer.lines, ours, transport)
+            .filter(|video| transport == Transport::Rtp || secured::shares_transport(video.line, choice.line))?;
         let terms = video::terms(&choice, ours);
         Some((choice, terms, ours, ports))
     });
     let shape = Shape::new(&offer.lines, choice.index, video.as_ref().map(|(choice, ..)| choice.index));
     let audio = agree::terms(&choice);
-    let lines = (
+    let agreed = match transport {
+        Transport::WebRtc => {
+            let video = video.as_ref().map(|(choice, ..)| (choice.line, choice.pt));
+            Some(Box::new(secured::terms(
+                (choice.line, audio.pt),
+                video,
+                audio.level_extension.filter(|id| *id <= 14),
+            )?))
+        }
+        Transport::Rtp => None,
+    };
+    let mut lines = (
         write::audio_answer(&choice, &audio, local),
         video.as_ref().map(|(choice, terms, ours, ports)| write::video_answer(choice, terms, ours, *ports)),
     );
+    if let (Some(agreed), Some(ours)) = (&agreed, &local.secured) {
+        write::secure(&mut lines, agreed, ours, local.session_id);
+    }
     let sdp = write::describe(lines, &shape, local);
-    let terms = SessionTerms { audio, video: video.map(|(_, terms, ..)| terms), shape };
+    let mut terms = SessionTerms { audio, video: video.map(|(_, terms, ..)| terms), shape, secured: agreed };
+    if transport == Transport::WebRtc {
+        terms.decrypted();
+    }
     let answer = terms.answer(sdp);
     Ok((terms, answer))
 }
@@ -255,7 +302,7 @@ pub(crate) fn accept(
     let mut shape = present.map(|p| p.shape.clone()).unwrap_or_default().offered(video.is_some());
     let line = |usage| shape.position(usage).and_then(|at| answer.lines.get(at));
     let audio_line = line(Usage::Audio).ok_or(Error::Refused(Refused::NoAudio))?;
-    let choice = agree::choose(std::slice::from_ref(audio_line), &capabilities.audio)?;
+    let choice = agree::choose(std::slice::from_ref(audio_line), &capabilities.audio, Transport::Rtp)?;
     let present_audio = present.map(|p| &p.audio);
     let mut audio = agree::terms(&choice);
     if audio.rtcp_mux && !present_audio.is_some_and(|p| p.rtcp_mux) {
@@ -269,12 +316,27 @@ pub(crate) fn accept(
     if video.is_none() {
         shape.refuse_video();
     }
-    let terms = SessionTerms { audio, video, shape };
+    let terms = SessionTerms { audio, video, shape, secured: None };
     let answer = terms.answer(String::new());
     Ok((terms, answer))
 }
 
+/// The id under which audio levels come out of the decryption.
+pub(crate) const DECRYPTED_LEVEL_ID: u8 = 1;
+
 impl SessionTerms {
+    /// As they hold behind the encryption, where every packet comes from one address, is asked for again already when it
+    /// is lost, and has the extensions that are read here under numbers of ours.
+    fn decrypted(&mut self) {
+        let audio = &mut self.audio;
+        audio.level_extension = audio.level_extension.map(|_| DECRYPTED_LEVEL_ID);
+        (audio.remote_rtp, audio.remote_rtcp, audio.rtcp_mux) = (Some(FAR_END), Some(FAR_END), true);
+        if let Some(video) = &mut self.video {
+            (video.remote_rtp, video.remote_rtcp, video.rtcp_mux) = (Some(FAR_END), Some(FAR_END), true);
+            video.feedback.nack = false;
+        }
+    }
+
     fn answer(&self, sdp: String) -> Answer {
         let video = self.video.as_ref().map(|video| video.codec);
         Answer { sdp, codec: self.audio.codec, video, on_hold: self.audio.on_hold() }

@@ -64,13 +64,14 @@ impl SimulatedRoom {
             video: None,
             session_id: self.next_leg,
             session_version: 0,
+            secured: None,
         };
         let mut terms = LegTerms::new(local, Capabilities { audio: codecs.to_vec(), video: None });
         let (agreed, answer) = terms.answer(&Offer::parse(offer)?)?;
         let seed = Seed::fixed(self.next_leg);
         let mut leg = LegState::rtp(RtpLeg::new(id, terms, agreed, FAR_END.ip(), seed, self.times, None));
         let now = self.now();
-        leg.place(PortKey(self.keys.len()), None, now);
+        leg.place(Some((PortKey(self.keys.len()), None)), now);
         self.keys.push(self.room.join(leg, "".into(), settings, now));
         self.next_leg += 1;
         Ok((id, answer))
@@ -112,7 +113,7 @@ impl SimulatedRoom {
                     }
                 },
                 tell: told,
-                close: &mut |_| {},
+                release: &mut |_| {},
                 retire: &mut drop,
             },
         );
@@ -148,7 +149,7 @@ impl SimulatedRoom {
     pub fn attach(&mut self, leg: DetachedLeg, settings: LegSettings) -> LegId {
         let DetachedLeg(mut leg) = leg;
         let now = self.now();
-        leg.place(PortKey(self.keys.len()), None, now);
+        leg.place(Some((PortKey(self.keys.len()), None)), now);
         self.keys.push(self.room.join(leg, "".into(), settings, now));
         self.next_leg += 1;
         LegId(self.next_leg - 1)

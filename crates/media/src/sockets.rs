@@ -130,6 +130,17 @@ impl PortRange {
     }
 }
 
+/// A socket that browsers share. The kernel caps its buffers (`net.core.rmem_max`): what is asked for holds 20 ms of a
+/// thousand legs.
+pub(crate) fn shared(at: SocketAddr) -> std::io::Result<UdpSocket> {
+    const BUFFER_BYTES: usize = 8 * 1024 * 1024;
+    let socket = udp(at)?;
+    let wanted = SockRef::from(&socket);
+    drop(wanted.set_recv_buffer_size(BUFFER_BYTES));
+    drop(wanted.set_send_buffer_size(BUFFER_BYTES));
+    Ok(socket)
+}
+
 fn udp(at: SocketAddr) -> std::io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(at), Type::DGRAM, Some(Protocol::UDP))?;
     match at {

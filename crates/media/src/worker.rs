@@ -1,12 +1,14 @@
 //! The media thread: waits for the next tick, drains commands and sockets, ticks its rooms, sends. The only place in
 //! the engine that reads a clock for media, and the only sockets there; knows nothing of mixing, codecs or SDP.
 
+mod browsers;
 mod clock;
 mod io;
 mod shared;
 
 use std::any::Any;
 use std::collections::HashMap;
+use std::net::UdpSocket;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -16,11 +18,12 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 use crate::audio::prompt::Playback;
 use crate::command::{Command, Event, LegEnd, LegSettings};
 use crate::error::{Error, Refused};
-use crate::leg::{Leg, Medium, PortKey, Transmit};
+use crate::leg::{Held, Leg, LegSockets, Medium, PortKey, Transmit};
 use crate::room::{Moment, Outlet, Room};
 use crate::units::{LegId, RoomId};
+use browsers::{Browsers, Route, Stray};
 use clock::{Clock, Due};
-use io::{Address, Sockets};
+use io::{Address, Datagram, Sockets};
 pub(crate) use shared::{Load, Shared};
 
 /// Starts worker `index` of `count`. Their ticks are spread over the 20 ms so that they do not burst together.
@@ -31,8 +34,9 @@ pub(crate) fn spawn(
     events: Sender<Event>,
     played: Sender<Playback>,
     shared: Arc<Shared>,
+    for_browsers: Vec<UdpSocket>,
 ) -> std::io::Result<JoinHandle<()>> {
-    let sockets = Sockets::new()?;
+    let sockets = Sockets::new(for_browsers)?;
     std::thread::Builder::new().name(format!("media-worker-{index}")).spawn(move || {
         let clock = Clock::new(index, count);
         let worker = Worker {
@@ -42,6 +46,7 @@ pub(crate) fn spawn(
             played,
             shared,
             sockets,
+            browsers: Browsers::default(),
             rooms: HashMap::new(),
             load: Load::new(clock.now()),
             clock,
@@ -50,6 +55,42 @@ pub(crate) fn spawn(
         };
         worker.run();
     })
+}
+
+/// Now, for what is made for a worker on another thread.
+pub(crate) fn now() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
+/// Which key the `n`th of the sockets has that browsers share.
+pub(crate) const fn shared_key(n: usize) -> PortKey {
+    Sockets::shared_key(n)
+}
+
+/// Gives up what a leg held.
+fn release(held: Held, sockets: &mut Sockets, browsers: &mut Browsers) {
+    match held {
+        Held::Ports(port) => sockets.close(port),
+        Held::Shared(leg) => drop(browsers.forget(leg)),
+    }
+}
+
+/// A panic in a leg: it goes, its neighbours stay.
+fn end_leg(
+    panic: &(dyn Any + Send),
+    address: Address,
+    room: &mut Room,
+    shared: &Shared,
+    events: &mut Events,
+    closed: &mut Vec<Held>,
+) {
+    shared.panicked();
+    let reason = panic_text(panic);
+    tracing::error!(room = %address.room, leg = %address.leg, %reason, "a panic ended a leg");
+    if let Ok(Some(state)) = catch_unwind(AssertUnwindSafe(|| room.leave(address.leg))) {
+        closed.extend(state.held());
+    }
+    events.tell(Event::LegDown { room: address.room, leg: address.leg, reason: LegEnd::Failed(reason) });
 }
 
 /// The text of a caught panic.
@@ -66,11 +107,12 @@ struct Worker {
     played: Sender<Playback>,
     shared: Arc<Shared>,
     sockets: Sockets,
+    browsers: Browsers,
     rooms: HashMap<RoomId, Room>,
     clock: Clock,
     load: Load,
-    /// Sockets of legs that ended in a tick, until the room is done with sending.
-    closed: Vec<PortKey>,
+    /// What legs held that ended in a tick, until the room is done with sending.
+    closed: Vec<Held>,
     stopped: bool,
 }
 
@@ -140,7 +182,7 @@ impl Worker {
 
     /// Takes everything that the sockets hold to its leg.
     fn receive(&mut self) {
-        let Self { sockets, rooms, shared, events, clock, closed, .. } = self;
+        let Self { sockets, rooms, shared, events, clock, closed, browsers, .. } = self;
         sockets.receive(clock, &mut |address: Address, socket, arrived, from, bytes| {
             let Some(room) = rooms.get_mut(&address.room) else { return };
             let caught = catch_unwind(AssertUnwindSafe(|| {
@@ -149,16 +191,68 @@ impl Worker {
                 }
             }));
             if let Err(panic) = caught {
-                shared.panicked();
-                let reason = panic_text(&*panic);
-                tracing::error!(room = %address.room, leg = %address.leg, %reason, "a panic ended a leg");
-                if let Ok(Some(state)) = catch_unwind(AssertUnwindSafe(|| room.leave(address.leg))) {
-                    closed.extend(state.ports());
-                }
-                events.tell(Event::LegDown { room: address.room, leg: address.leg, reason: LegEnd::Failed(reason) });
+                end_leg(&*panic, address, room, shared, events, closed);
             }
         });
-        closed.drain(..).for_each(|port| sockets.close(port));
+        closed.drain(..).for_each(|held| release(held, sockets, browsers));
+        if !self.browsers.is_empty() {
+            self.receive_shared();
+        }
+    }
+
+    /// The same for the sockets that browsers share. Checks and media are taken at once; handshakes cost much more, and have
+    /// their share of the time.
+    fn receive_shared(&mut self) {
+        let started = self.clock.now();
+        let mut taken = 0;
+        loop {
+            let batch = self.sockets.receive_shared(&self.clock, &mut taken);
+            let mut came = false;
+            for datagram in batch.iter().filter(|datagram| !datagram.bytes.is_empty()) {
+                came = true;
+                match self.browsers.route(datagram) {
+                    Route::Leg(address) => drop(self.hand_over(address, datagram)),
+                    Route::Check(address) => {
+                        if self.hand_over(address, datagram) {
+                            self.browsers.validate(address, datagram.port, datagram.from);
+                        }
+                    }
+                    Route::Queued => {}
+                    Route::Stray(stray) => self.shared.strayed(stray),
+                }
+            }
+            self.sockets.recycle(batch);
+            if !came {
+                break;
+            }
+        }
+        while let Some((address, datagram)) = self.browsers.next_handshake(started, self.clock.now()) {
+            self.hand_over(address, &datagram);
+        }
+    }
+
+    /// Gives a datagram to a browser's leg. False: the leg does not take it for its own.
+    fn hand_over(&mut self, address: Address, datagram: &Datagram) -> bool {
+        let Self { sockets, rooms, shared, events, closed, browsers, .. } = self;
+        let Some(room) = rooms.get_mut(&address.room) else { return false };
+        let Datagram { port, from, arrived, bytes } = datagram;
+        let caught = catch_unwind(AssertUnwindSafe(|| {
+            let leg = room.leg_mut(address.key).filter(|leg| leg.id() == address.leg)?;
+            Some(leg.handle_shared(*arrived, *port, *from, bytes, &mut |transmit| sockets.send(transmit)))
+        }));
+        match caught {
+            Ok(Some(Ok(()))) => true,
+            Ok(Some(Err(_))) => {
+                shared.strayed(Stray::Unauthenticated);
+                false
+            }
+            Ok(None) => false,
+            Err(panic) => {
+                end_leg(&*panic, address, room, shared, events, closed);
+                closed.drain(..).for_each(|held| release(held, sockets, browsers));
+                false
+            }
+        }
     }
 
     /// What is due of the pictures of rooms, between the ticks too.
@@ -172,13 +266,14 @@ impl Worker {
             let caught = catch_unwind(AssertUnwindSafe(|| {
                 let (send, tell) =
                     (&mut |transmit: Transmit<'_>| sockets.send(transmit), &mut |event| events.tell(event));
-                room.poll_picture(now, &mut Outlet { send, tell, close: &mut |_| (), retire: &mut drop });
+                room.poll_picture(now, &mut Outlet { send, tell, release: &mut |_| (), retire: &mut drop });
             }));
             if let Err(panic) = caught {
                 failed = Some((*id, panic_text(&*panic)));
             }
         }
-        self.clock.set_polls(has_pictures);
+        // What browsers share holds the packets of all of them: it is emptied as often as if each had pictures.
+        self.clock.set_polls(has_pictures || !self.browsers.is_empty());
         if let Some((room, reason)) = failed {
             shared.panicked();
             self.fail(room, reason);
@@ -193,7 +288,7 @@ impl Worker {
 
     fn tick(&mut self, skipped: u32) {
         let at = Moment { tick: self.clock.tick(), now: self.clock.deadline(), ntp: self.clock.ntp(), skipped };
-        let Self { sockets, rooms, shared, events, closed, played, .. } = self;
+        let Self { sockets, rooms, shared, events, closed, played, browsers, .. } = self;
         let mut failed = None;
         let (mut active, mut legs) = (0, 0);
         for (id, room) in rooms.iter_mut().filter(|(_, room)| !room.is_idle()) {
@@ -208,12 +303,12 @@ impl Worker {
                             }
                             events.tell(event);
                         },
-                        close: &mut |port| closed.push(port),
+                        release: &mut |held| closed.push(held),
                         retire: &mut |playback| drop(played.try_send(playback)),
                     },
                 );
             }));
-            closed.drain(..).for_each(|port| sockets.close(port));
+            closed.drain(..).for_each(|held| release(held, sockets, browsers));
             match caught {
                 Ok(()) => {
                     active += 1;
@@ -241,9 +336,18 @@ impl Worker {
             Command::Join { room, leg, name, settings, reply } => reply.send(self.join(room, *leg, name, settings)),
             Command::Renegotiate { room, leg, offer, reply } => {
                 let now = self.clock.now();
-                reply.send(self.room(room).and_then(|r| r.renegotiate(now, leg, &offer)));
+                let answer = self.room(room).and_then(|r| r.renegotiate(now, leg, &offer));
+                self.follow_name(room, leg);
+                reply.send(answer);
             }
             Command::Reoffer { room, leg, reply } => reply.send(self.room(room).and_then(|r| r.reoffer(leg))),
+            Command::RestartIce { room, leg, remote, reply } => {
+                let restarted = self.room(room).and_then(|r| r.restart_ice(leg, remote));
+                reply.send(restarted.map(|(fragment, name)| {
+                    self.browsers.rename(leg, &name);
+                    fragment
+                }));
+            }
             Command::Leave { room, leg } => self.leave(room, leg),
             Command::Detach { room, leg, reply } => reply.send(self.detach(room, leg)),
             // A leg that has just gone is no error: its LegDown is on the way.
@@ -299,12 +403,27 @@ impl Worker {
         self.rooms.get_mut(&room).ok_or(Error::Refused(Refused::UnknownRoom))
     }
 
-    fn join(&mut self, room: RoomId, leg: Leg, name: Arc<str>, settings: LegSettings) -> Result<(), Error> {
+    fn join(&mut self, room: RoomId, leg: Leg, name_of_tile: Arc<str>, settings: LegSettings) -> Result<(), Error> {
         let now = self.clock.now();
-        let Self { rooms, sockets, .. } = self;
+        let Self { rooms, sockets, browsers, .. } = self;
         let target = rooms.get_mut(&room).ok_or(Error::Refused(Refused::UnknownRoom))?;
-        let Leg { mut state, ports, video_ports } = leg;
+        let Leg { mut state, sockets: own } = leg;
         let id = state.id();
+        let (ports, video_ports) = match own {
+            LegSockets::Own { ports, video } => (ports, video),
+            LegSockets::Shared { sources } => {
+                let name = match state.shared_place() {
+                    Some((worker, name)) if worker == self.index => name.to_owned(),
+                    _ => return Err(Error::Refused(Refused::AnotherWorker)),
+                };
+                state.place(None, now);
+                let key = target.join(state, name_of_tile, settings, now);
+                let address = Address { room, key, leg: id };
+                browsers.enter(address, &name);
+                sources.into_iter().for_each(|(port, from)| browsers.validate(address, port, from));
+                return Ok(());
+            }
+        };
         let mut open = |ports, medium| {
             sockets.open(ports, medium).map_err(|e| Error::Broken(format!("cannot poll the leg's sockets: {e}")))
         };
@@ -316,22 +435,40 @@ impl Worker {
                 return Err(error);
             }
         };
-        state.place(port, video_port, now);
-        let key = target.join(state, name, settings, now);
+        state.place(Some((port, video_port)), now);
+        let key = target.join(state, name_of_tile, settings, now);
         for port in std::iter::once(port).chain(video_port) {
             sockets.address(port, Address { room, key, leg: id });
         }
         Ok(())
     }
 
+    /// A renegotiation may have renamed a browser's connectivity checks.
+    fn follow_name(&mut self, room: RoomId, leg: LegId) {
+        let name = self.rooms.get(&room).and_then(|room| room.name_of(leg));
+        if let Some(name) = name {
+            self.browsers.rename(leg, &name);
+        }
+    }
+
     fn detach(&mut self, room: RoomId, leg: LegId) -> Result<Box<Leg>, Error> {
         let state = self.room(room)?.leave(leg).ok_or(Error::Refused(Refused::UnknownLeg))?;
-        let mut taken = state.ports().map(|port| self.sockets.take(port));
-        let (ports, video_ports) = (taken.next().flatten(), taken.next().flatten());
-        drop(taken);
+        let (mut taken, mut sources) = (Vec::new(), Vec::new());
+        for held in state.held() {
+            match held {
+                Held::Ports(port) => taken.extend(self.sockets.take(port)),
+                // What comes meanwhile is lost, as there is no room to take it to.
+                Held::Shared(leg) => sources = self.browsers.forget(leg),
+            }
+        }
         self.expire_announcements(room);
-        let ports = ports.ok_or_else(|| Error::Broken("the leg has no sockets on its worker".to_owned()))?;
-        Ok(Box::new(Leg { state, ports, video_ports }))
+        let mut taken = taken.into_iter();
+        let sockets = match (state.shared_place().is_some(), taken.next()) {
+            (true, _) => LegSockets::Shared { sources },
+            (false, Some(ports)) => LegSockets::Own { ports, video: taken.next() },
+            (false, None) => return Err(Error::Broken("the leg has no sockets on its worker".to_owned())),
+        };
+        Ok(Box::new(Leg { state, sockets }))
     }
 
     /// Nobody may be left to hear what the room announces.
@@ -344,21 +481,21 @@ impl Worker {
 
     fn leave(&mut self, room: RoomId, leg: LegId) {
         let now = self.clock.now();
-        let Self { rooms, sockets, .. } = self;
+        let Self { rooms, sockets, browsers, .. } = self;
         if let Some(mut state) = rooms.get_mut(&room).and_then(|r| r.leave(leg)) {
             state.say_goodbye(now, &mut |transmit| sockets.send(transmit));
-            state.ports().for_each(|port| sockets.close(port));
+            state.held().for_each(|held| release(held, sockets, browsers));
         }
         self.expire_announcements(room);
     }
 
     fn close(&mut self, room: RoomId) {
         let now = self.clock.now();
-        let Self { rooms, sockets, .. } = self;
+        let Self { rooms, sockets, browsers, .. } = self;
         if let Some(mut room) = rooms.remove(&room) {
             for mut state in room.drain() {
                 state.say_goodbye(now, &mut |transmit| sockets.send(transmit));
-                state.ports().for_each(|port| sockets.close(port));
+                state.held().for_each(|held| release(held, sockets, browsers));
             }
         }
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use media::simulated::SimulatedRoom;
 use media::{
     Bitrate, CodecName, Engine, EngineConfig, Error, Finalize, FrameRate, LegId, LegSettings, Refused, Reply,
-    ReserveAt, Resolution, RoomId, RoomSpec, VideoCodec, VideoSpec,
+    ReserveAt, Resolution, RoomGroup, RoomId, RoomSpec, VideoCodec, VideoSpec,
 };
 use testkit::tone;
 
@@ -171,6 +171,7 @@ fn config(rtp_ports: RangeInclusive<u16>) -> EngineConfig {
         video_codecs: vec![VideoCodec::H264],
         begin_composer: || (),
         movies: Finalize::Fragmented,
+        web: None,
     }
 }
 
@@ -186,7 +187,7 @@ fn a_leg_goes_to_another_worker_with_its_sockets_and_back_and_gives_them_up() {
     let (engine, _events) = Engine::start(config(24_310..=24_313)).unwrap();
     // Two rooms are placed on two idle workers.
     let rooms = [RoomId(1), RoomId(2)];
-    rooms.iter().for_each(|room| engine.open_room(*room, spec(8)).unwrap());
+    rooms.iter().for_each(|room| engine.open_room(*room, RoomGroup(room.0 as i64), spec(8)).unwrap());
     let (phone, port) = phone();
     let offer = offer(CodecName::Pcmu).replace("192.0.2.1", "127.0.0.1").replace("4000", &port.to_string());
     let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -253,8 +254,8 @@ fn a_leg_sees_the_picture_of_each_room_that_it_comes_to() {
     };
     let (lobby, first, second) = (RoomId(1), RoomId(2), RoomId(3));
     let with_picture = RoomSpec { video: Some(video), ..spec(8) };
-    engine.open_room(lobby, spec(8)).unwrap();
-    engine.open_room(first, with_picture.clone()).unwrap();
+    engine.open_room(lobby, RoomGroup(1), spec(8)).unwrap();
+    engine.open_room(first, RoomGroup(2), with_picture.clone()).unwrap();
     let ((sound, sound_port), (sight, sight_port)) = (phone(), phone());
     let offer = format!(
         "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {sound_port} RTP/AVP 0\r\n\
@@ -277,7 +278,7 @@ fn a_leg_sees_the_picture_of_each_room_that_it_comes_to() {
     enter(first, exit(lobby));
     let mut packets = pictures(&sight, 8);
     // The picture of this room begins later, and so does its media time.
-    engine.open_room(second, with_picture).unwrap();
+    engine.open_room(second, RoomGroup(3), with_picture).unwrap();
     let leg = exit(first);
     enter(second, leg);
     // Of the first room a few were on the way.

@@ -4,6 +4,7 @@ mod keys;
 mod moves;
 mod parties;
 mod prompts;
+mod web;
 
 use std::time::Duration;
 

@@ -4,7 +4,7 @@
 //!
 //! Pure (no clock, no socket): [`tone`], [`signal`], [`picture`], [`scene`], [`video_codec`], [`g711`], [`netem`],
 //! [`clock`], [`sdp`], [`sip_message`], [`wav`], [`dtmf`], [`capture`]. With sockets and threads: [`rtp_peer`], [`video_peer`],
-//! [`sip_ua`], [`sip_uas`], [`ports`]. With child processes: [`server`], [`api`], [`postgres`], [`sipp`], [`baresip`],
+//! [`sip_ua`], [`sip_uas`], [`web_client`], [`ports`]. With child processes: [`server`], [`api`], [`postgres`], [`sipp`], [`baresip`],
 //! [`kamailio`], [`chromium`], [`ffmpeg`].
 
 pub mod api;
@@ -36,3 +36,4 @@ pub mod video_codec;
 pub mod video_peer;
 pub mod wait;
 pub mod wav;
+pub mod web_client;

@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::rtp::packet::{Datagram, RtpPacket};
 use crate::rtp::rtcp::{self, Compound, MAX_COMPOUND_BYTES};
 use crate::rtp::source::SourceRule;
-use crate::sdp::{self, Answer, Capabilities, CodecName, Direction, LocalMedia, Offer, SessionTerms};
+use crate::sdp::{self, Answer, Capabilities, CodecName, Direction, LocalMedia, LocalSecured, Offer, SessionTerms};
 use crate::stats::LegStats;
 use crate::units::{LegId, Ssrc, TICK};
 
@@ -77,7 +77,7 @@ impl Seed {
 /// The session's description on our side: what is ours, what was agreed, and whose turn it is.
 #[derive(Debug)]
 pub(crate) struct Terms {
-    local: LocalMedia,
+    pub(super) local: LocalMedia,
     capabilities: Capabilities,
     /// Our own offer is out.
     offered: bool,
@@ -333,11 +333,22 @@ impl RtpLeg {
 
     /// A new description within the session: an offer, or the answer to `reoffer`.
     pub(crate) fn renegotiate(&mut self, now: Instant, description: &Offer) -> Result<Answer, Error> {
+        self.renegotiate_if(now, description, &|_| Ok(()))
+    }
+
+    /// The same, unless the new terms cannot be carried.
+    pub(super) fn renegotiate_if(
+        &mut self,
+        now: Instant,
+        description: &Offer,
+        carried: &dyn Fn(&SessionTerms) -> Result<(), Error>,
+    ) -> Result<Answer, Error> {
         let (agreed, answer) = if self.terms.offered {
             self.terms.accept(description, Some(&self.agreed))?
         } else {
             self.terms.answer(description)?
         };
+        carried(&agreed)?;
         if agreed.audio.codec != self.agreed.audio.codec {
             self.playout.set_codec(agreed.audio.codec);
         }
@@ -353,6 +364,23 @@ impl RtpLeg {
         }
         self.agreed = agreed;
         Ok(answer)
+    }
+
+    /// The far end is there, as its connectivity checks say.
+    pub(super) fn keep_alive(&mut self, now: Instant) {
+        self.source.keep_alive(now);
+        if let Some(video) = &mut self.video {
+            video.keep_alive(now);
+        }
+    }
+
+    /// What the far end reported of our sound: the share that was lost in 1/256, the round trip.
+    pub(super) fn hear_report(&mut self, lost: Option<u8>, rtt: Option<Duration>) {
+        self.report.rtt = rtt.or(self.report.rtt);
+        if let Some(lost) = lost {
+            self.report.fraction_lost = lost;
+            self.redundancy.hear(lost);
+        }
     }
 
     pub(crate) fn reoffer(&mut self) -> String {
@@ -483,6 +511,17 @@ impl RtpLeg {
 
 // -- questions ---------------------------------------------------------------------------------------------------------
 impl RtpLeg {
+    /// What was agreed.
+    pub(super) const fn agreed(&self) -> &SessionTerms {
+        &self.agreed
+    }
+    /// Our end of ICE and DTLS, for a leg that has them around it.
+    pub(super) fn local_secured(&self) -> Option<&LocalSecured> {
+        self.terms.local.secured.as_deref()
+    }
+    pub(super) fn local_secured_mut(&mut self) -> Option<&mut LocalSecured> {
+        self.terms.local.secured.as_deref_mut()
+    }
     pub(crate) const fn id(&self) -> LegId {
         self.id
     }

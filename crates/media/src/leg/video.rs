@@ -77,6 +77,8 @@ struct Asked {
     enough_since: Option<Instant>,
     /// Gets the lower rendition for lack of bandwidth.
     limited: bool,
+    /// The same, by our own estimate of the path.
+    short: bool,
 }
 
 /// What we ask the far end for.
@@ -155,7 +157,7 @@ impl VideoLeg {
         } else {
             self.outgoing.restart();
         }
-        self.asked = Asked { full_intra: self.asked.full_intra, ..Asked::default() };
+        self.asked = Asked { full_intra: self.asked.full_intra, short: self.asked.short, ..Asked::default() };
         self.agreed = agreed;
         self.limit();
     }
@@ -273,6 +275,31 @@ impl VideoLeg {
     /// The far end asked by its signalling.
     pub(crate) fn refresh(&mut self) {
         self.asked.keyframe = true;
+    }
+
+    /// Our own estimate says that the path carries less than the room's bitrate, or enough again.
+    pub(super) fn set_short(&mut self, short: bool) {
+        self.asked.short = short;
+    }
+
+    /// The far end's estimate of what it can receive.
+    pub(super) fn hear_estimate(&mut self, limit: Bitrate) {
+        self.asked.remb = Some(limit);
+        self.limit();
+    }
+
+    /// What the far end reported of our picture: the share that was lost in 1/256, the round trip.
+    pub(super) fn hear_report(&mut self, lost: Option<u8>, rtt: Option<Duration>) {
+        self.report.fraction_lost = lost.unwrap_or(self.report.fraction_lost);
+        if let Some(rtt) = rtt {
+            self.report.rtt = Some(rtt);
+            self.outgoing.set_round_trip(rtt);
+        }
+    }
+
+    /// The far end is there, by what another layer knows of it.
+    pub(super) fn keep_alive(&mut self, now: Instant) {
+        self.source.keep_alive(now);
     }
 
     /// A picture that the room made.
@@ -455,7 +482,18 @@ impl VideoLeg {
     pub(crate) fn wanted(&self) -> Option<Rendition> {
         let terms = self.agreed.as_ref().filter(|terms| !terms.on_hold())?;
         let fits = terms.limits.takes(self.spec.resolution, self.spec.framerate);
-        Some(Rendition { codec: terms.codec, lower: !fits || self.asked.limited })
+        Some(Rendition { codec: terms.codec, lower: !fits || self.asked.limited || self.asked.short })
+    }
+
+    /// What the room's picture is encoded with.
+    pub(super) const fn room_bitrate(&self) -> Bitrate {
+        self.spec.bitrate
+    }
+
+    /// The timestamp of a picture that is shown now; `None` before the first.
+    pub(super) fn timestamp_at(&self, now: Instant) -> Option<u32> {
+        let at = now.saturating_duration_since(self.epoch?);
+        self.outgoing.sender_info(at, 0).map(|info| info.rtp_timestamp)
     }
 
     /// Pictures can be expected of it.

@@ -13,7 +13,7 @@ use crate::audio::frame::{Frame, MAX_FRAME_SAMPLES};
 use crate::audio::level::{self, LevelMeter};
 use crate::audio::limit::Limiter;
 use crate::audio::prompt::Playback;
-use crate::command::{AudioSpec, Event, LegSettings};
+use crate::command::{AudioSpec, Event, LegEnd, LegSettings};
 use crate::leg::playout::Pulled;
 use crate::leg::{LegEvent, LegState, VideoLeg};
 use crate::sdp::CodecName;
@@ -379,17 +379,15 @@ impl Member {
 
     /// A picture that the room made.
     pub(super) fn show(&mut self, encoded: &Encoded) {
-        if let Some(video) = self.leg.video_mut() {
-            video.push(encoded);
-        }
+        self.leg.show(encoded);
     }
 
     /// What is due of its video: several times a tick.
     pub(super) fn poll_video(&mut self, now: Instant, demand: &Demand, out: &mut Outlet<'_>) {
-        let (Some(video), Some(feed)) = (self.leg.video_mut(), &mut self.feed) else { return };
-        video.poll(now, feed, demand, out.send);
-        let wanted = video.wanted();
-        self.count(wanted, demand);
+        let Some(feed) = &mut self.feed else { return };
+        if let Some(wanted) = self.leg.poll_video(now, feed, demand, out.send) {
+            self.count(wanted, demand);
+        }
     }
 
     /// It is counted for the encode that it is to be sent, and for no other.
@@ -444,12 +442,13 @@ impl Member {
         self.hears = hears;
     }
 
-    /// Gone: with the panic's text, or silent for too long.
-    pub(super) fn ended(&mut self, now: Instant) -> Option<(LegId, Option<String>)> {
-        match &self.failed {
-            Some(panic) => Some((self.leg.id(), Some(panic.clone()))),
-            None => self.leg.timed_out(now).then(|| (self.leg.id(), None)),
-        }
+    /// Gone, and why.
+    pub(super) fn ended(&mut self, now: Instant) -> Option<(LegId, LegEnd)> {
+        let reason = match &self.failed {
+            Some(panic) => Some(LegEnd::Failed(panic.clone())),
+            None => self.leg.ended(now),
+        };
+        reason.map(|reason| (self.leg.id(), reason))
     }
 
     pub(super) fn snapshot(&self) -> LegSnapshot {

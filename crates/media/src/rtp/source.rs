@@ -73,6 +73,12 @@ impl SourceRule {
         known
     }
 
+    /// The far end is there, by what another layer knows of it.
+    pub fn keep_alive(&mut self, now: Instant) {
+        self.heard = Some(now);
+        self.alive = Some(now);
+    }
+
     /// The signalling agreed anew: the leg may have moved, and what was silent on purpose begins again.
     pub fn renegotiated(&mut self, now: Instant, sdp: Option<SocketAddr>, signalling: IpAddr) {
         self.signalling = signalling.to_canonical();

@@ -3,8 +3,8 @@
 
 use std::net::SocketAddr;
 
-use super::parse::{Address, AudioLine, Encoding, Format, MediaLine};
-use super::{AudioTerms, CodecName, Direction};
+use super::parse::{Address, AudioLine, Encoding, Format, MediaLine, is_over_dtls};
+use super::{AudioTerms, CodecName, Direction, Transport};
 use crate::error::{Error, Refused};
 
 /// telephone-event payload types that are kept; nobody needs more than one for each clock rate.
@@ -21,11 +21,15 @@ pub(super) struct Choice<'a> {
 }
 
 /// Takes the first audio line that has a codec of `codecs`, and that line's first such codec.
-pub(super) fn choose<'a>(lines: &'a [MediaLine], codecs: &[CodecName]) -> Result<Choice<'a>, Error> {
+pub(super) fn choose<'a>(
+    lines: &'a [MediaLine],
+    codecs: &[CodecName],
+    transport: Transport,
+) -> Result<Choice<'a>, Error> {
     let mut why = Refused::NoAudio;
     for (index, line) in lines.iter().enumerate() {
         let Some(audio) = line.audio().filter(|_| line.port != 0) else { continue };
-        if let Some(unusable) = unusable(&line.proto) {
+        if let Some(unusable) = unusable(&line.proto, transport) {
             if why == Refused::NoAudio {
                 why = Refused::UnusableAudio(unusable);
             }
@@ -44,8 +48,11 @@ pub(super) fn choose<'a>(lines: &'a [MediaLine], codecs: &[CodecName]) -> Result
 }
 
 /// Why a transport cannot carry our media, if it cannot; worded for the audio, as only that is told.
-pub(super) fn unusable(proto: &str) -> Option<&'static str> {
+pub(super) fn unusable(proto: &str, transport: Transport) -> Option<&'static str> {
     let is = |name: &str| proto.eq_ignore_ascii_case(name);
+    if transport == Transport::WebRtc {
+        return (!is_over_dtls(proto)).then_some("the audio is not offered over DTLS, as WebRTC has it");
+    }
     if is("RTP/AVP") || is("RTP/AVPF") {
         None
     } else if is("RTP/SAVP") || is("RTP/SAVPF") {

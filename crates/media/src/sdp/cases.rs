@@ -21,6 +21,7 @@ pub(super) fn local() -> LocalMedia {
         address: IpAddr::from([192, 0, 2, 1]),
         session_id: 4711,
         session_version: 3,
+        secured: None,
     }
 }
 

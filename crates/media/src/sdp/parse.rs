@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use sdp_types::{Attribute, Bandwidth, Connection, Media, Session};
 
+use super::secured::SecuredLine;
 use super::{CodecName, Direction};
 use crate::error::Error;
 use crate::units::Bitrate;
@@ -32,7 +33,10 @@ pub(super) struct MediaLine {
     pub(super) direction: Direction,
     pub(super) rtcp: Option<(u16, Option<IpAddr>)>,
     pub(super) rtcp_mux: bool,
+    pub(super) is_bundle_only: bool,
     pub(super) content: Content,
+    /// Of a line over DTLS.
+    pub(super) secured: Option<Box<SecuredLine>>,
 }
 
 impl MediaLine {
@@ -227,10 +231,15 @@ fn media_line(session: &Session, media: &Media) -> MediaLine {
         port: media.port,
         proto: media.proto.clone(),
         formats: media.fmt.clone(),
-        address: address(media.connections.first().or(session.connection.as_ref())),
+        // Over ICE the line says 0.0.0.0 and means nothing by it.
+        address: match is_over_dtls(&media.proto) {
+            true => Address::Unknown,
+            false => address(media.connections.first().or(session.connection.as_ref())),
+        },
         direction: inherited().find_map(|a| direction(&a.attribute)).unwrap_or(Direction::SendRecv),
         rtcp: own().find_map(rtcp),
         rtcp_mux: own().any(|a| a.attribute.eq_ignore_ascii_case("rtcp-mux")),
+        is_bundle_only: own().any(|a| a.attribute.eq_ignore_ascii_case("bundle-only")),
         content: if is("audio") {
             Content::Audio(AudioLine {
                 formats: payload_types(media).into_iter().map(|pt| format(media, pt)).collect(),
@@ -243,7 +252,15 @@ fn media_line(session: &Session, media: &Media) -> MediaLine {
         } else {
             Content::Other
         },
+        secured: is_over_dtls(&media.proto).then(|| Box::new(SecuredLine::read(session, media))),
     }
+}
+
+/// `UDP/TLS/RTP/SAVPF` and its relatives (RFC 5764 §8, RFC 8829 §5.1.2).
+pub(super) fn is_over_dtls(proto: &str) -> bool {
+    ["UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF", "TCP/TLS/RTP/SAVP", "TCP/TLS/RTP/SAVPF", "TCP/DTLS/RTP/SAVPF"]
+        .iter()
+        .any(|known| proto.eq_ignore_ascii_case(known))
 }
 
 fn video_line(session: &Session, media: &Media) -> VideoLine {
@@ -332,7 +349,7 @@ fn direction(name: &str) -> Option<Direction> {
 }
 
 /// The value of the attribute, when it has this name.
-fn value<'a>(attribute: &'a Attribute, name: &str) -> Option<&'a str> {
+pub(super) fn value<'a>(attribute: &'a Attribute, name: &str) -> Option<&'a str> {
     attribute.attribute.eq_ignore_ascii_case(name).then_some(attribute.value.as_deref()).flatten().map(str::trim)
 }
 

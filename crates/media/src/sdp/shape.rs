@@ -1,6 +1,7 @@
 //! The media lines of a session in their order: a later description must have the same (RFC 3264 §8). Runs on the
 //! caller's thread; knows nothing of codecs.
 
+use super::Transport;
 use super::agree::unusable;
 use super::parse::{MAX_MEDIA, MediaLine};
 
@@ -18,6 +19,8 @@ pub(super) struct ShapeLine {
     pub(super) proto: String,
     /// All formats: the echo in a refusal, and payload types that must get no other meaning (RFC 3264 §8.3.2).
     pub(super) formats: String,
+    /// The line's name, in a session over one transport.
+    pub(super) mid: Option<String>,
 }
 
 /// What we do with a line.
@@ -38,7 +41,7 @@ impl Default for Shape {
 
 impl ShapeLine {
     fn ours(usage: Usage, media: &str) -> Self {
-        Self { usage, media: media.to_owned(), proto: "RTP/AVP".to_owned(), formats: String::new() }
+        Self { usage, media: media.to_owned(), proto: "RTP/AVP".to_owned(), formats: String::new(), mid: None }
     }
 }
 
@@ -55,6 +58,7 @@ impl Shape {
             media: line.media.clone(),
             proto: line.proto.clone(),
             formats: line.formats.clone(),
+            mid: line.secured.as_ref().and_then(|secured| secured.mid()).map(str::to_owned),
         };
         Self { lines: lines.iter().enumerate().map(line).collect() }
     }
@@ -79,7 +83,7 @@ impl Shape {
             let reusable = |line: &&mut ShapeLine| {
                 line.usage == Usage::Refused
                     && line.media.eq_ignore_ascii_case("video")
-                    && unusable(&line.proto).is_none()
+                    && unusable(&line.proto, Transport::Rtp).is_none()
             };
             if let Some(line) = self.lines.iter_mut().find(reusable) {
                 line.usage = Usage::Video;

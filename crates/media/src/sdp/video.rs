@@ -4,10 +4,10 @@
 use std::cmp::Reverse;
 use std::net::SocketAddr;
 
-use super::Direction;
 use super::agree::{our_direction, remote_rtcp, remote_rtp, rtcp_mux, unusable};
 use super::h264::{H264Parameters, ProfileLevel};
 use super::parse::{FeedbackKind, MediaLine, VideoFormat, VideoLine};
+use super::{Direction, Transport};
 use crate::units::{Bitrate, FrameRate, Resolution};
 use crate::video::{VideoCodec, level};
 
@@ -136,9 +136,9 @@ impl Feedback {
 #[derive(Debug)]
 pub(super) struct VideoChoice<'a> {
     pub(super) index: usize,
-    line: &'a MediaLine,
+    pub(super) line: &'a MediaLine,
     video: &'a VideoLine,
-    pt: u8,
+    pub(super) pt: u8,
     parameters: Parameters,
     limits: DecodeLimits,
 }
@@ -174,9 +174,13 @@ impl VideoChoice<'_> {
 
 /// Takes the first video line that has a format of ours: the camera's, never the slides'. Of its formats, what takes the
 /// room's picture goes first, then our order of codecs, packetization mode 1, the higher level, the offer's order.
-pub(super) fn choose<'a>(lines: &'a [MediaLine], ours: &VideoCapabilities) -> Option<VideoChoice<'a>> {
+pub(super) fn choose<'a>(
+    lines: &'a [MediaLine],
+    ours: &VideoCapabilities,
+    transport: Transport,
+) -> Option<VideoChoice<'a>> {
     lines.iter().enumerate().find_map(|(index, line)| {
-        let video = usable(line).filter(|video| video.is_main)?;
+        let video = usable(line, transport).filter(|video| video.is_main)?;
         candidates(video, ours, false)
             .map(|(format, parameters, limits)| VideoChoice { index, line, video, pt: format.pt, parameters, limits })
             .min_by_key(|choice| {
@@ -194,7 +198,7 @@ pub(super) fn choose<'a>(lines: &'a [MediaLine], ours: &VideoCapabilities) -> Op
 /// The terms by the answer to our offer. The far end's order decides, as it sends what it names first; whatever profile
 /// it names, it was offered ours. `None` when it refused.
 pub(super) fn accepted(line: &MediaLine, ours: &VideoCapabilities, present: Option<&VideoTerms>) -> Option<VideoTerms> {
-    let video = usable(line)?;
+    let video = usable(line, Transport::Rtp)?;
     let (format, parameters, limits) = candidates(video, ours, true).next()?;
     let mut terms = terms(&VideoChoice { index: 0, line, video, pt: format.pt, parameters, limits }, ours);
     if terms.rtcp_mux && !present.is_some_and(|p| p.rtcp_mux) {
@@ -208,8 +212,10 @@ pub(super) fn accepted(line: &MediaLine, ours: &VideoCapabilities, present: Opti
     Some(terms)
 }
 
-fn usable(line: &MediaLine) -> Option<&VideoLine> {
-    line.video().filter(|_| line.port != 0 && unusable(&line.proto).is_none())
+fn usable(line: &MediaLine, transport: Transport) -> Option<&VideoLine> {
+    // A line that shares the first one's transport may be written with port 0 in an offer (RFC 9143 §7.2.1).
+    let is_offered = line.port != 0 || transport == Transport::WebRtc && line.is_bundle_only;
+    line.video().filter(|_| is_offered && unusable(&line.proto, transport).is_none())
 }
 
 /// Each format that we have, in the line's order.

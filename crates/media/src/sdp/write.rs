@@ -6,6 +6,7 @@ use sdp_types::{Attribute, Bandwidth, Connection, Media, Origin, Session, Time};
 use super::agree::Choice;
 use super::h264::ProfileLevel;
 use super::parse::{AS_MARGIN_BPS, Encoding, FeedbackKind, LEVEL_URI};
+use super::secured::{self, LocalSecured, SecuredStream, SecuredTerms};
 use super::shape::{Shape, ShapeLine, Usage};
 use super::video::{self, VideoChoice, VideoTerms};
 use super::{AudioTerms, Capabilities, CodecName, Direction, LocalMedia, LocalVideo, SessionTerms, VideoCapabilities};
@@ -62,10 +63,34 @@ pub(super) fn video_answer(
         Some(level) => line.h264(terms.pt, level, terms.packetization_mode, choice.level_asymmetry()),
         None => line.vp8(terms.pt, ours),
     }
+    line.sends = terms.direction.sends();
     line.rest.push(Attribute::new(terms.direction.attribute()));
     line.feedback(|kind| terms.feedback.has(kind));
     line.rtcp(terms.rtcp_mux, local.rtp_port, local.rtcp_port);
     line
+}
+
+/// Adds to the lines of an answer what they need over ICE and DTLS.
+pub(super) fn secure(lines: &mut (Line, Option<Line>), agreed: &SecuredTerms, local: &LocalSecured, session_id: u64) {
+    let cname = format!("{session_id:016x}");
+    let secure = |line: &mut Line, stream: &SecuredStream, track: &str, ssrc: u32, rtx: Option<u32>, is_first: bool| {
+        line.rest.extend(secured::attributes(stream, local, agreed.active, is_first));
+        if stream.transport_cc {
+            line.attribute("rtcp-fb", "* transport-cc".to_owned());
+        }
+        if line.sends {
+            line.rest.extend(secured::sources_of_ours(track, &cname, ssrc, rtx));
+        }
+    };
+    secure(&mut lines.0, &agreed.audio, "audio", local.audio_ssrc, None, true);
+    if let (Some(line), Some(stream)) = (&mut lines.1, &agreed.video) {
+        // What is for older phones is left out: some WebRTC stacks read one such line and stumble over the second.
+        line.bandwidths.retain(|bandwidth| bandwidth.bwtype == "TIAS");
+        if let (Some(rtx), Some(pt)) = (stream.rtx_pt, line.formats.first().cloned()) {
+            line.format(rtx, "rtx/90000", Some(&format!("apt={pt}")));
+        }
+        secure(line, stream, "video", local.video_ssrc, stream.rtx_pt.map(|_| local.rtx_ssrc), false);
+    }
 }
 
 /// An offer of ours; `present` when the session has terms already.
@@ -172,13 +197,15 @@ pub(super) struct Line {
     port: u16,
     formats: Vec<String>,
     bandwidths: Vec<Bandwidth>,
+    /// Something of ours goes out on it.
+    sends: bool,
     maps: Vec<Attribute>,
     rest: Vec<Attribute>,
 }
 
 impl Line {
     const fn new(port: u16, rest: Vec<Attribute>) -> Self {
-        Self { port, formats: Vec::new(), bandwidths: Vec::new(), maps: Vec::new(), rest }
+        Self { port, formats: Vec::new(), bandwidths: Vec::new(), sends: true, maps: Vec::new(), rest }
     }
 
     fn audio(port: u16, direction: Direction, ptime_ms: u8) -> Self {
@@ -187,7 +214,7 @@ impl Line {
             Attribute::with_value("maxptime", 60),
             Attribute::new(direction.attribute()),
         ];
-        Self::new(port, rest)
+        Self { sends: direction.sends(), ..Self::new(port, rest) }
     }
 
     const fn video(port: u16) -> Self {
@@ -264,6 +291,8 @@ impl Line {
 }
 
 fn bare(shape: &ShapeLine, port: u16, formats: &str) -> Media {
+    // A refused line keeps its name; used ones get it with what belongs to their transport.
+    let mid = shape.mid.iter().filter(|_| shape.usage == Usage::Refused);
     Media {
         media: shape.media.clone(),
         port,
@@ -274,7 +303,7 @@ fn bare(shape: &ShapeLine, port: u16, formats: &str) -> Media {
         connections: Vec::new(),
         bandwidths: Vec::new(),
         key: None,
-        attributes: Vec::new(),
+        attributes: mid.map(|mid| Attribute::with_value("mid", mid)).collect(),
     }
 }
 
@@ -284,6 +313,13 @@ pub(super) fn describe((audio, video): (Line, Option<Line>), shape: &Shape, loca
     let mut session = Session::new(Origin::with_ip_addr(local.session_id, local.session_version, address), "-");
     session.connection = Some(Connection::from_ip_addr(address));
     session.times = vec![Time::new(0, 0)];
+    if local.secured.is_some() {
+        let used = shape.lines.iter().filter(|line| line.usage != Usage::Refused);
+        let mids: Vec<&str> = used.filter_map(|line| line.mid.as_deref()).collect();
+        session.attributes.push(Attribute::new("ice-lite"));
+        session.attributes.push(Attribute::with_value("group", format!("BUNDLE {}", mids.join(" "))));
+        session.attributes.push(Attribute::with_value("msid-semantic", " WMS conclave"));
+    }
     let (mut audio, mut video) = (Some(audio), video);
     session.medias.extend(shape.lines.iter().map(|line| {
         let ours = match line.usage {

@@ -17,7 +17,7 @@ use crate::sockets::PortPair;
 use crate::units::{LegId, RoomId};
 
 /// Larger datagrams are cut off, and what is cut off fails to parse or to decode: no RTP packet exceeds an Ethernet frame.
-const MAX_DATAGRAM_BYTES: usize = 2048;
+pub(super) const MAX_DATAGRAM_BYTES: usize = 2048;
 /// Sockets asked for by one `epoll_wait`.
 const READY: usize = 256;
 /// Packets taken in one `receive`, over all sockets. A worker full of 20 ms legs gets 2,000 a tick; a flood gets no
@@ -25,9 +25,22 @@ const READY: usize = 256;
 const MAX_PACKETS: usize = 8192;
 /// Older kernel timestamps are taken for a step of the wall clock and not believed.
 const MAX_AGE: Duration = Duration::from_secs(2);
+/// Datagrams that are taken from a shared socket before the legs get them.
+const BATCH: usize = 64;
+/// Keys of shared sockets begin here: no worker has so many legs.
+const FIRST_SHARED: usize = 1 << 24;
 
 /// Gets whose datagram it is, on which socket, when the kernel got it, where from, and the bytes.
 pub(super) type Take<'a> = dyn FnMut(Address, (Medium, Channel), Instant, SocketAddr, &[u8]) + 'a;
+
+/// What came on a shared socket.
+#[derive(Clone)]
+pub(super) struct Datagram {
+    pub port: PortKey,
+    pub from: SocketAddr,
+    pub arrived: Instant,
+    pub bytes: Vec<u8>,
+}
 
 /// Whose sockets these are.
 #[derive(Clone, Copy, Debug)]
@@ -50,16 +63,27 @@ pub(super) struct Sockets {
     ready: Vec<EpollEvent>,
     buffer: Box<[u8; MAX_DATAGRAM_BYTES]>,
     control: Vec<u8>,
+    /// Those that browsers share.
+    shared: Vec<UdpSocket>,
+    /// Memory for what comes on them, which goes round.
+    batch: Vec<Datagram>,
 }
 
 impl Sockets {
-    pub(super) fn new() -> io::Result<Self> {
+    /// Which key the `n`th shared socket has.
+    pub(crate) const fn shared_key(n: usize) -> PortKey {
+        PortKey(FIRST_SHARED + n)
+    }
+
+    pub(super) fn new(shared: Vec<UdpSocket>) -> io::Result<Self> {
         Ok(Self {
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             entries: Slab::new(),
             ready: vec![EpollEvent::empty(); READY],
             buffer: Box::new([0; MAX_DATAGRAM_BYTES]),
             control: nix::cmsg_space!(TimeSpec),
+            shared,
+            batch: Vec::new(),
         })
     }
 
@@ -99,7 +123,7 @@ impl Sockets {
 
     /// Hands every waiting datagram to `take` with its kernel receive time.
     pub(super) fn receive(&mut self, clock: &Clock, take: &mut Take<'_>) {
-        let Self { epoll, entries, ready, buffer, control } = self;
+        let Self { epoll, entries, ready, buffer, control, .. } = self;
         let reference = clock.both();
         let mut packets = 0;
         loop {
@@ -125,9 +149,52 @@ impl Sockets {
         }
     }
 
+    /// What waits on the shared sockets, at most [`BATCH`] datagrams; to be given back to `recycle`, and asked for again until
+    /// it is empty. The counter bounds a poll over all calls.
+    pub(super) fn receive_shared(&mut self, clock: &Clock, taken: &mut usize) -> Vec<Datagram> {
+        let reference = clock.both();
+        let mut batch = std::mem::take(&mut self.batch);
+        let mut filled = 0;
+        for (n, socket) in self.shared.iter().enumerate() {
+            while filled < BATCH && *taken < MAX_PACKETS {
+                let Some((len, from, arrived)) =
+                    receive_one(socket, &mut self.buffer[..], &mut self.control, reference)
+                else {
+                    break;
+                };
+                *taken += 1;
+                let port = Self::shared_key(n);
+                let bytes = self.buffer.get(..len).unwrap_or_default();
+                if batch.len() <= filled {
+                    batch.push(Datagram { port, from, arrived, bytes: Vec::with_capacity(MAX_DATAGRAM_BYTES) });
+                }
+                if let Some(place) = batch.get_mut(filled) {
+                    (place.port, place.from, place.arrived) = (port, from, arrived);
+                    place.bytes.clear();
+                    place.bytes.extend_from_slice(bytes);
+                    filled += 1;
+                }
+            }
+        }
+        // What is left over of a larger batch is kept, as it is memory that was paid for.
+        for spare in batch.iter_mut().skip(filled) {
+            spare.bytes.clear();
+        }
+        batch
+    }
+
+    /// Takes a batch's memory back.
+    pub(super) fn recycle(&mut self, batch: Vec<Datagram>) {
+        self.batch = batch;
+    }
+
     /// Sends one datagram. A full socket buffer or an unreachable peer loses it, as networks do.
     pub(super) fn send(&self, transmit: Transmit<'_>) {
-        if let Some(entry) = self.entries.get(transmit.port.0) {
+        if let Some(n) = transmit.port.0.checked_sub(FIRST_SHARED) {
+            if let Some(socket) = self.shared.get(n) {
+                drop(socket.send_to(transmit.bytes, transmit.to));
+            }
+        } else if let Some(entry) = self.entries.get(transmit.port.0) {
             let socket = match transmit.channel {
                 Channel::Rtp => &entry.ports.rtp,
                 Channel::Rtcp => &entry.ports.rtcp,

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use super::browsers::Stray;
 use crate::engine::WorkerStats;
 use crate::stats::Lateness;
 
@@ -17,6 +18,7 @@ pub(crate) struct Shared {
     rooms: AtomicU32,
     legs: AtomicU32,
     panics: AtomicU64,
+    strays: [AtomicU64; 4],
 }
 
 impl Shared {
@@ -36,6 +38,12 @@ impl Shared {
     }
     pub(super) fn panicked(&self) {
         self.panics.fetch_add(1, Relaxed);
+    }
+    /// A datagram on a shared socket was nobody's.
+    pub(super) fn strayed(&self, stray: Stray) {
+        if let Some(count) = self.strays.get(stray as usize) {
+            count.fetch_add(1, Relaxed);
+        }
     }
     pub(super) fn idle(&self) {
         self.load_permille.store(0, Relaxed);
@@ -59,6 +67,7 @@ impl Shared {
             rooms: self.rooms.load(Relaxed),
             legs: self.legs.load(Relaxed),
             panics: self.panics.load(Relaxed),
+            strays: std::array::from_fn(|i| self.strays.get(i).map_or(0, |count| count.load(Relaxed))),
         }
     }
 }

@@ -1,0 +1,214 @@
+//! Whose datagram it is on a socket that browsers share: by the address that a leg has validated, or by the name in a
+//! connectivity check. Runs on the worker's thread; knows no socket.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::io::{Address, Datagram};
+use crate::leg::{PortKey, check_for};
+use crate::units::LegId;
+
+/// Addresses that one leg may have at once: a browser tries each of its own with each of ours, and keeps one.
+const MAX_SOURCES: usize = 16;
+/// Handshake packets that wait: a burst of 300 joins. What more comes is lost, and sent again by its sender.
+const MAX_HANDSHAKES: usize = 1024;
+const _: () = assert!(MAX_HANDSHAKES * (size_of::<Datagram>() + super::io::MAX_DATAGRAM_BYTES) < 3 * 1024 * 1024);
+/// What handshakes may take of one poll: a tenth of a tick, whatever arrives.
+pub(super) const HANDSHAKE_SHARE: Duration = Duration::from_millis(2);
+
+/// What could not be given to any leg.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stray {
+    /// Media or a handshake from an address that no leg has validated.
+    Source,
+    /// A connectivity check for nobody.
+    Name,
+    /// One that was not made with the leg's password, or no packet at all.
+    Unauthenticated,
+    /// A handshake packet too many.
+    Handshake,
+}
+
+/// What becomes of a datagram.
+pub(super) enum Route {
+    /// To this leg, now.
+    Leg(Address),
+    /// A connectivity check: if the leg takes it, its address is the leg's.
+    Check(Address),
+    /// Waits for its turn.
+    Queued,
+    Stray(Stray),
+}
+
+#[derive(Default)]
+pub(super) struct Browsers {
+    sources: HashMap<(PortKey, SocketAddr), Address>,
+    names: HashMap<String, Address>,
+    of_leg: HashMap<LegId, Known>,
+    handshakes: VecDeque<(Address, Datagram)>,
+}
+
+/// What one leg has here.
+#[derive(Default)]
+struct Known {
+    name: String,
+    sources: VecDeque<(PortKey, SocketAddr)>,
+}
+
+impl Browsers {
+    pub(super) fn is_empty(&self) -> bool {
+        self.of_leg.is_empty()
+    }
+
+    /// The leg is in a room; its checks have this name.
+    pub(super) fn enter(&mut self, address: Address, name: &str) {
+        let known = self.of_leg.entry(address.leg).or_default();
+        let before = std::mem::replace(&mut known.name, name.to_owned());
+        for source in &known.sources {
+            self.sources.insert(*source, address);
+        }
+        if before != name {
+            self.names.remove(&before);
+        }
+        self.names.insert(name.to_owned(), address);
+    }
+
+    /// The leg's checks have another name; where it is stays.
+    pub(super) fn rename(&mut self, leg: LegId, name: &str) {
+        let Some(known) = self.of_leg.get(&leg) else { return };
+        if let Some(address) = self.names.get(&known.name).copied() {
+            self.enter(address, name);
+        }
+    }
+
+    /// The leg is gone. Its addresses, for another room.
+    pub(super) fn forget(&mut self, leg: LegId) -> Vec<(PortKey, SocketAddr)> {
+        let mut sources = Vec::new();
+        if let Some(known) = self.of_leg.remove(&leg) {
+            self.names.remove(&known.name);
+            for source in &known.sources {
+                self.sources.remove(source);
+            }
+            self.handshakes.retain(|(address, _)| address.leg != leg);
+            sources.extend(known.sources);
+        }
+        sources
+    }
+
+    /// A check of the leg came from here.
+    pub(super) fn validate(&mut self, address: Address, port: PortKey, from: SocketAddr) {
+        let Some(known) = self.of_leg.get_mut(&address.leg) else { return };
+        if let Some(before) = self.sources.insert((port, from), address)
+            && before.leg == address.leg
+        {
+            return;
+        }
+        known.sources.push_back((port, from));
+        if known.sources.len() > MAX_SOURCES
+            && let Some(oldest) = known.sources.pop_front()
+        {
+            self.sources.remove(&oldest);
+        }
+    }
+
+    /// Whose this is. A handshake packet of a known source is kept for its turn.
+    pub(super) fn route(&mut self, datagram: &Datagram) -> Route {
+        let bytes = &datagram.bytes[..];
+        match bytes.first() {
+            Some(0..=3) => {
+                let Some(name) = check_for(bytes) else { return Route::Stray(Stray::Unauthenticated) };
+                self.names.get(&name).map_or(Route::Stray(Stray::Name), |address| Route::Check(*address))
+            }
+            first => match self.sources.get(&(datagram.port, datagram.from)).copied() {
+                None => Route::Stray(Stray::Source),
+                // DTLS (RFC 7983 §7).
+                Some(address) if matches!(first, Some(20..=63)) => {
+                    if self.handshakes.len() >= MAX_HANDSHAKES {
+                        return Route::Stray(Stray::Handshake);
+                    }
+                    self.handshakes.push_back((address, datagram.clone()));
+                    Route::Queued
+                }
+                Some(address) => Route::Leg(address),
+            },
+        }
+    }
+
+    /// The next handshake packet, as long as there is time for it.
+    pub(super) fn next_handshake(&mut self, started: Instant, now: Instant) -> Option<(Address, Datagram)> {
+        let has_time = now.saturating_duration_since(started) < HANDSHAKE_SHARE;
+        has_time.then(|| self.handshakes.pop_front()).flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::RoomId;
+
+    const PORT: PortKey = PortKey(9);
+
+    fn datagram(from: u16, bytes: &[u8]) -> Datagram {
+        Datagram {
+            port: PORT,
+            from: SocketAddr::from(([127, 0, 0, 1], from)),
+            arrived: Instant::now(),
+            bytes: bytes.into(),
+        }
+    }
+
+    fn address(leg: u64) -> Address {
+        Address { room: RoomId(1), key: 0, leg: LegId(leg) }
+    }
+
+    #[test]
+    fn media_from_an_address_that_nobody_validated_is_a_stray() {
+        let mut browsers = Browsers::default();
+        browsers.enter(address(1), "name");
+        let media = datagram(1, &[0x80, 111, 0, 0]);
+        assert!(matches!(browsers.route(&media), Route::Stray(Stray::Source)));
+        browsers.validate(address(1), PORT, media.from);
+        assert!(matches!(browsers.route(&media), Route::Leg(to) if to.leg == LegId(1)));
+        assert_eq!(browsers.forget(LegId(1)), [(PORT, media.from)]);
+        assert!(matches!(browsers.route(&media), Route::Stray(Stray::Source)));
+        assert!(browsers.is_empty() && browsers.sources.is_empty() && browsers.names.is_empty());
+    }
+
+    #[test]
+    fn a_leg_has_no_more_addresses_than_it_can_need() {
+        let mut browsers = Browsers::default();
+        browsers.enter(address(1), "name");
+        for port in 1..100 {
+            browsers.validate(address(1), PORT, datagram(port, &[]).from);
+        }
+        assert_eq!(browsers.sources.len(), MAX_SOURCES);
+    }
+
+    #[test]
+    fn a_flood_of_handshakes_is_bounded_and_counted() {
+        let mut browsers = Browsers::default();
+        browsers.enter(address(1), "name");
+        let hello = datagram(1, &[22, 254, 253]);
+        browsers.validate(address(1), PORT, hello.from);
+        let taken = (0..2 * MAX_HANDSHAKES).filter(|_| matches!(browsers.route(&hello), Route::Queued)).count();
+        assert_eq!(taken, MAX_HANDSHAKES);
+        assert!(matches!(browsers.route(&hello), Route::Stray(Stray::Handshake)));
+        let now = Instant::now();
+        assert!(browsers.next_handshake(now, now).is_some());
+        assert!(browsers.next_handshake(now, now + HANDSHAKE_SHARE).is_none(), "the rest waits for the next poll");
+    }
+
+    #[test]
+    fn a_leg_that_moves_keeps_its_addresses() {
+        let mut browsers = Browsers::default();
+        browsers.enter(address(1), "name");
+        let media = datagram(1, &[0x80, 111, 0, 0]);
+        browsers.validate(address(1), PORT, media.from);
+        let sources = browsers.forget(LegId(1));
+        let there = Address { room: RoomId(2), key: 7, leg: LegId(1) };
+        browsers.enter(there, "name");
+        sources.into_iter().for_each(|(port, from)| browsers.validate(there, port, from));
+        assert!(matches!(browsers.route(&media), Route::Leg(to) if to.room == RoomId(2) && to.key == 7));
+    }
+}
