@@ -8,6 +8,7 @@ mod envelope;
 mod events;
 mod fields;
 mod gate;
+mod join;
 mod listener;
 pub mod openapi;
 mod operation;
@@ -33,7 +34,7 @@ use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::auth::{SignIn, Tokens};
-use crate::config::Config;
+use crate::config::{Config, TurnConfig};
 use crate::error::Error;
 use crate::events::Delivery;
 use crate::metrics::{Metrics, ProcessUsage};
@@ -61,6 +62,11 @@ pub struct Api {
     urls: Option<SignedUrls>,
     body_limit_bytes: usize,
     serves_metrics: bool,
+    serves_browsers: bool,
+    turn: Option<TurnConfig>,
+    /// Of rooms that name none.
+    language: String,
+    sessions: join::Sessions,
 }
 
 impl Api {
@@ -95,6 +101,10 @@ impl Api {
             urls,
             body_limit_bytes: config.api.body_limit_bytes,
             serves_metrics: config.api.metrics && config.api.metrics_listen.is_none(),
+            serves_browsers: config.webrtc.is_some(),
+            turn: config.webrtc.as_ref().and_then(|webrtc| webrtc.turn.clone()),
+            language: config.prompts.language.clone(),
+            sessions: join::Sessions::default(),
         })
     }
 }
@@ -165,11 +175,24 @@ fn open(serves_metrics: bool) -> Vec<(&'static str, MethodRouter<Arc<Api>>)> {
     routes
 }
 
+/// How browsers come in by a room's link: the token in the path, or the session's key, is what lets them.
+fn links() -> Vec<(&'static str, MethodRouter<Arc<Api>>)> {
+    let limited = |method: MethodRouter<Arc<Api>>| method.layer(from_fn(gate::to_the_end));
+    vec![
+        ("/join", limited(post(join::join_as_bearer)).options(join::options)),
+        ("/join/{token}", limited(get(join::info).post(join::join)).options(join::options)),
+        ("/join/session/{key}", get(join::show).patch(join::patch).delete(join::leave)),
+        ("/join/session/{key}/events", get(join::follow)),
+        ("/join/session/{key}/actions", post(join::act)),
+    ]
+}
+
 /// Pages for people, which bring their own token to the API. Not of the contract, so not in the description.
 fn pages() -> Vec<(&'static str, MethodRouter<Arc<Api>>)> {
     vec![
         ("/console", get(pages::console)),
         ("/console/{*place}", get(pages::console)),
+        ("/r/{token}", get(pages::join)),
         ("/assets/{file}", get(pages::asset)),
     ]
 }
@@ -189,6 +212,7 @@ pub fn router(api: Arc<Api>) -> Router {
     );
     table(open(api.serves_metrics))
         .merge(table(pages()))
+        .merge(table(links()))
         .merge(guarded)
         .layer(
             ServiceBuilder::new()

@@ -10,6 +10,7 @@ mod mail;
 mod meaning;
 mod outbound;
 mod raw;
+mod webrtc;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -30,6 +31,7 @@ pub use layers::{ConfigError, Flag, Source};
 pub use live::{Limits, Live};
 pub use mail::{MailConfig, MailSecurity};
 use raw::{RawAuth, RawConfig};
+pub use webrtc::{TurnConfig, WebRtcConfig};
 
 use crate::store::Role;
 
@@ -56,6 +58,8 @@ pub struct Config {
     pub pbx: Option<PbxConfig>,
     /// Media engine.
     pub media: MediaConfig,
+    /// Browsers.
+    pub webrtc: Option<WebRtcConfig>,
     /// Recordings.
     pub recordings: RecordingsConfig,
     /// What callers are told.

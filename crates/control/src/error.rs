@@ -29,6 +29,9 @@ pub enum Error {
     /// The body is of a type that is not taken.
     #[error("the body must be application/json")]
     MediaType,
+    /// The same where something else than JSON is taken.
+    #[error("the body must be {0}")]
+    MediaTypeOf(&'static str),
     /// No token, or one that does not hold.
     #[error("{0}")]
     Unauthorized(&'static str),
@@ -38,6 +41,16 @@ pub enum Error {
     /// The role may not do this.
     #[error("{0}")]
     Forbidden(Cow<'static, str>),
+    /// A room's link does not let in now; `code` says why to the page.
+    #[error("{reason}")]
+    Barred {
+        /// In place of `FORBIDDEN`.
+        code: &'static str,
+        /// In words.
+        reason: Cow<'static, str>,
+        /// When the next attempt is worth it.
+        retry_after_s: Option<u32>,
+    },
     /// There is no such thing, or it belongs to another.
     #[error("there is no such {0}")]
     NotFound(&'static str),
@@ -122,11 +135,12 @@ impl Error {
     pub const fn status_and_code(&self) -> (u16, &'static str) {
         match self {
             Self::Invalid(_) => (400, "VALIDATE_FAILED"),
-            Self::MediaType => (415, "VALIDATE_FAILED"),
+            Self::MediaType | Self::MediaTypeOf(_) => (415, "VALIDATE_FAILED"),
             Self::Range(_) => (416, "VALIDATE_FAILED"),
             Self::Unauthorized(_) => (401, "UNAUTHORIZED"),
             Self::SignIn(_) => (400, "UNAUTHORIZED"),
             Self::Forbidden(_) => (403, "FORBIDDEN"),
+            Self::Barred { code, .. } => (403, code),
             Self::NotFound(_) => (404, "NOT_FOUND"),
             Self::MethodNotAllowed => (405, "METHOD_NOT_ALLOWED"),
             Self::NotAcceptable(_) => (406, "VALIDATE_FAILED"),
@@ -146,6 +160,7 @@ impl Error {
     pub const fn retry_after_s(&self) -> Option<u32> {
         match self {
             Self::RateLimited { retry_after_s, .. } | Self::Slowed { retry_after_s, .. } => Some(*retry_after_s),
+            Self::Barred { retry_after_s, .. } => *retry_after_s,
             Self::Busy(_) => Some(1),
             // Somebody has to enable one.
             Self::NoServer(_) => Some(10),

@@ -23,6 +23,7 @@ mod state;
 mod tiles;
 mod view;
 mod voice;
+mod web;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -52,6 +53,7 @@ pub(crate) use recording::whole_seconds;
 pub use settings::{Control, Layout, Mode, OutboundCallerId, Policy, RoomRecord, RoomSettings};
 pub use tiles::{HIDDEN, Pins};
 pub use view::{ParticipantView, Presence, RoomState, RoomStatus, ServerLoad};
+pub use web::{DoorView, Standing, Transport, Visit, Visitor};
 
 /// How long a dialog may take to accept an order before we go on without it.
 const ORDER_PATIENCE: Duration = Duration::from_secs(5);
@@ -99,6 +101,8 @@ pub enum HangUp {
     MediaTimeout,
     /// The leg or its room failed in the engine.
     MediaFailed,
+    /// The far end closed its media session.
+    MediaClosed,
     /// The server shuts down.
     Draining,
     /// Too many wrong PINs in this call.
@@ -121,6 +125,7 @@ impl HangUp {
             Self::RoomDestroyed => "the room was destroyed",
             Self::MediaTimeout => "no media was received",
             Self::MediaFailed => "the media session failed",
+            Self::MediaClosed => "the media session was closed",
             Self::Draining => "the server is shutting down",
             Self::PinFailed => "no right PIN was keyed",
             Self::PinClosed => "too many wrong PINs were keyed",
@@ -137,6 +142,7 @@ impl HangUp {
             Self::RoomDestroyed => "room_destroyed",
             Self::MediaTimeout => "media_timeout",
             Self::MediaFailed => "media_failed",
+            Self::MediaClosed => "media_closed",
             Self::Draining => "draining",
             Self::PinFailed => "pin_failed",
             Self::PinClosed => "pin_closed",
@@ -159,6 +165,18 @@ pub enum Refusal {
     /// Too many wrong ones were keyed.
     #[error("the room takes no PINs for a while")]
     PinClosed,
+    /// A browser came without the PIN that is asked for.
+    #[error("the room has a PIN")]
+    PinRequired,
+    /// A browser came with another PIN.
+    #[error("the PIN is wrong")]
+    PinWrong,
+    /// A browser's session description cannot be answered, for this reason.
+    #[error("{0}")]
+    BadOffer(String),
+    /// The settings let no browsers in.
+    #[error("this server takes no browsers ([webrtc] is off)")]
+    NoBrowsers,
     /// It is too early.
     #[error("the meeting has not begun")]
     NotStarted,
@@ -204,6 +222,10 @@ impl Refusal {
             Self::UnknownRoom(_) => "unknown_room",
             Self::RoomLocked => "room_locked",
             Self::PinClosed => "pin_closed",
+            Self::PinRequired => "pin_required",
+            Self::PinWrong => "pin_wrong",
+            Self::BadOffer(_) => "bad_offer",
+            Self::NoBrowsers => "no_browsers",
             Self::NotStarted => "not_started",
             Self::MeetingOver => "meeting_over",
             Self::RoomFull(_) => "room_full",
@@ -409,7 +431,7 @@ impl Rooms {
     fn opened(&self, state: &mut State, admitted: Admitted) -> Result<Seat, Refusal> {
         if admitted.opens {
             let video = state.video_of(admitted.media);
-            if let Err(error) = self.open_media(admitted.media, video) {
+            if let Err(error) = self.open_media(state, admitted.media, video) {
                 state.abandon(admitted);
                 return Err(Refusal::from(error));
             }
@@ -430,14 +452,26 @@ impl Rooms {
     /// this is dropped before it is done.
     pub async fn join(
         &self,
-        mut seat: Seat,
+        seat: Seat,
         caller: Caller,
         leg: media::Leg,
         answer: &Answer,
     ) -> Result<ParticipantId, Refusal> {
+        self.join_as(seat, caller, leg, answer, Transport::Sip).await
+    }
+
+    async fn join_as(
+        &self,
+        mut seat: Seat,
+        caller: Caller,
+        leg: media::Leg,
+        answer: &Answer,
+        transport: Transport,
+    ) -> Result<ParticipantId, Refusal> {
         let id = ParticipantId(self.inner.store.ids().next().raw());
         let (extension, hall) = (caller.extension.clone(), self.fresh_room());
-        let participant = Participant::new(id, leg.id(), hall, caller, answer, store::now());
+        let mut participant = Participant::new(id, leg.id(), hall, caller, answer, store::now());
+        participant.transport = transport;
         tracing::info!(
             room = extension,
             participant = id.0,
@@ -474,7 +508,7 @@ impl Rooms {
             // Under the lock, so that whatever is set of the leg later comes later.
             let sent = room.and_then(|room| {
                 if opens {
-                    self.open_media(room, None)?;
+                    self.open_media(&state, room, None)?;
                 }
                 if music {
                     self.entertain(room);
@@ -558,7 +592,8 @@ impl Rooms {
     fn change(&self, change: impl FnOnce(&mut State) -> Vec<Effect>) {
         let effects = {
             let mut state = self.state();
-            let effects = self.open_first(change(&mut state));
+            let effects = change(&mut state);
+            let effects = self.open_first(&state, effects);
             self.settle(&mut state);
             self.publish(&mut state);
             effects
@@ -567,10 +602,10 @@ impl Rooms {
     }
 
     /// Media rooms begin under the lock: whoever finds one in the state may send to it at once.
-    fn open_first(&self, effects: Vec<Effect>) -> Vec<Effect> {
+    fn open_first(&self, state: &State, effects: Vec<Effect>) -> Vec<Effect> {
         let open = |effect: &Effect| {
             let Effect::Open { room, video } = effect else { return true };
-            if let Err(error) = self.open_media(*room, *video) {
+            if let Err(error) = self.open_media(state, *room, *video) {
                 tracing::error!(room = room.0, %error, "a media room does not begin");
             }
             false
@@ -678,6 +713,10 @@ impl Rooms {
 }
 
 /// What a tile shows of a name-addr: the name, or the number where there is none.
+pub fn name_in(display_name: &str) -> String {
+    name_of(display_name)
+}
+
 fn name_of(display_name: &str) -> String {
     let (name, address) = display_name.split_once('<').unwrap_or((display_name, ""));
     let name = name.trim().trim_matches('"').trim();

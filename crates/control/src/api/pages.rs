@@ -28,6 +28,12 @@ pub(super) async fn console(request: Request) -> Result<Response, Error> {
     Ok(answer(file, "text/html; charset=utf-8", EACH_TIME, request.headers()))
 }
 
+/// `/r/{token}`: the page by which one joins, which reads its address itself.
+pub(super) async fn join(request: Request) -> Result<Response, Error> {
+    let file = Built::get("join.html").ok_or(Error::NotFound("page"))?;
+    Ok(answer(file, "text/html; charset=utf-8", EACH_TIME, request.headers()))
+}
+
 /// `/assets/{file}`: scripts and styles of the pages.
 pub(super) async fn asset(InPath(name): InPath<String>, headers: HeaderMap) -> Result<Response, Error> {
     let kind = match name.rsplit_once('.') {

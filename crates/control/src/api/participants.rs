@@ -124,7 +124,7 @@ impl From<ParticipantView> for Participant {
             pinned: view.pinned,
             number: view.number,
             joined_at: view.joined_at,
-            transport: "SIP",
+            transport: view.transport.as_str(),
             state: view.presence.as_str(),
             hand_raised: view.hand_raised,
             on_hold: view.on_hold,
@@ -151,7 +151,7 @@ impl From<ParticipantView> for Participant {
                 jitter_ms: ms(live.stats.jitter),
                 rtt_ms: live.stats.rtt.map(ms),
                 delay_ms: ms(live.stats.playout_delay),
-                // Nothing is encrypted on SIP legs.
+                // What cannot be authenticated is no browser's, and what phones send is not encrypted.
                 srtp_errors: 0,
             }),
         }

@@ -179,6 +179,7 @@ pub(super) fn mean(raw: &RawConfig, settings: &BTreeMap<String, Setting>) -> Res
             video_codecs: check.video_codecs("media.video_codecs", &media.video_codecs)?,
             name_strips: media.name_strips,
         },
+        webrtc: check.webrtc(&raw.webrtc, &sip.advertise, &api.listen)?,
         rooms: RoomsConfig {
             lobby_number: (!rooms.lobby_number.is_empty()).then(|| rooms.lobby_number.clone()),
             rules: Rules {

@@ -19,6 +19,7 @@ pub(crate) struct RawConfig {
     pub(crate) dialing: RawDialing,
     pub(crate) pbx: RawPbx,
     pub(crate) media: RawMedia,
+    pub(crate) webrtc: RawWebRtc,
     pub(crate) rooms: RawRooms,
     pub(crate) recordings: RawRecordings,
     pub(crate) prompts: RawPrompts,
@@ -42,6 +43,7 @@ impl Default for RawConfig {
             dialing: RawDialing::default(),
             pbx: RawPbx::default(),
             media: RawMedia::default(),
+            webrtc: RawWebRtc::default(),
             rooms: RawRooms::default(),
             recordings: RawRecordings::default(),
             prompts: RawPrompts::default(),
@@ -325,6 +327,33 @@ impl Default for RawMedia {
             composers: 0,
             video_codecs: ["h264", "vp8"].map(Into::into).into(),
             name_strips: true,
+        }
+    }
+}
+
+/// `[webrtc]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RawWebRtc {
+    pub(crate) enabled: bool,
+    pub(crate) udp_port: i64,
+    pub(crate) addresses: Vec<String>,
+    pub(crate) resume_s: i64,
+    pub(crate) turn_urls: Vec<String>,
+    pub(crate) turn_secret: String,
+    pub(crate) turn_ttl_s: i64,
+}
+
+impl Default for RawWebRtc {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            udp_port: 16_300,
+            addresses: Vec::new(),
+            resume_s: 15,
+            turn_urls: Vec::new(),
+            turn_secret: String::new(),
+            turn_ttl_s: 86_400,
         }
     }
 }

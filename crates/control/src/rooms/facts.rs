@@ -70,7 +70,8 @@ impl Rooms {
     fn leg_down(&self, leg: LegId, reason: &LegEnd) {
         let why = match reason {
             LegEnd::MediaTimeout => HangUp::MediaTimeout,
-            LegEnd::Failed(_) => HangUp::MediaFailed,
+            LegEnd::Failed(_) | LegEnd::Broken(_) => HangUp::MediaFailed,
+            LegEnd::Closed => HangUp::MediaClosed,
         };
         let participant = self.state().owner_of(leg);
         if let Some(participant) = participant {

@@ -74,7 +74,8 @@ impl Rooms {
         };
         let place = Arc::clone(&self.inner.lobby.places).try_acquire_owned().ok()?;
         let room = self.fresh_room();
-        if let Err(error) = self.open_media(room, None) {
+        let opened = self.open_media(&self.state(), room, None);
+        if let Err(error) = opened {
             tracing::debug!(%error, "a caller is not told why");
             return None;
         }

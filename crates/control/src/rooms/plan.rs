@@ -50,6 +50,11 @@ impl Plan {
         self.closes.unwrap_or(self.rules.close_at_end)
     }
 
+    /// When people may come, if that is bound to a time.
+    pub(super) fn opens_at(&self) -> Option<Timestamp> {
+        self.starts.map(|starts| starts - self.rules.early_join)
+    }
+
     /// Whether somebody may come now.
     pub(super) fn admits(&self, now: Timestamp) -> Result<(), Refusal> {
         if self.starts.is_some_and(|starts| now < starts - self.rules.early_join) {

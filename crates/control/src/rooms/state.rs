@@ -5,6 +5,7 @@
 mod dialogue;
 mod news;
 mod participants;
+mod visitors;
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -20,6 +21,7 @@ use super::pin_guard::PinGuard;
 use super::plan::{Due, Plan, Rules};
 use super::tiles::{Place, Tiles};
 use super::view::LatestSnapshot;
+use super::web::Transport;
 use super::{Caller, Control, DialogOrder, HangUp, Layout, ParticipantId, Pins, Policy, Refusal, RoomSettings};
 use crate::events::{Kind, NewEvent};
 use crate::ids::Id;
@@ -195,6 +197,8 @@ pub(super) struct Participant {
     /// They were announced: what becomes of them is, too.
     pub(super) announced: bool,
     pub(super) dialogue: Dialogue,
+    /// A browser is asked nothing in front of the room: its page has asked already.
+    pub(super) transport: Transport,
     dialog: mpsc::Sender<DialogOrder>,
 }
 
@@ -263,6 +267,7 @@ impl Participant {
             confirmed: false,
             announced: false,
             dialogue: Dialogue::default(),
+            transport: Transport::Sip,
             dialog,
         }
     }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::state::Known;
 pub use super::state::Presence;
+use super::web::Transport;
 use super::{ParticipantId, Rooms};
 use crate::error::Error;
 use crate::ids::Id;
@@ -45,6 +46,8 @@ pub struct ParticipantView {
     pub talking: bool,
     /// Held by the far end.
     pub on_hold: bool,
+    /// How their media comes.
+    pub transport: Transport,
     /// How they take part.
     pub presence: Presence,
     /// They ask for the word.
@@ -220,6 +223,7 @@ fn seen(room: &Known) -> Vec<ParticipantView> {
         joined_at: p.joined_at,
         talking: p.talking,
         on_hold: p.on_hold,
+        transport: p.transport,
         presence: p.presence,
         hand_raised: p.hand,
         codec: p.codec,

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::state::State;
 use media::{Leg, Playback, PlaybackId, Reply, RoomId, RoomSpec, VideoSpec};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -41,9 +42,9 @@ impl Rooms {
     }
 
     /// Begins a media room. One that does not begin has nobody come into it, which ends their calls.
-    pub(super) fn open_media(&self, room: RoomId, video: Option<VideoSpec>) -> Result<(), media::Error> {
+    pub(super) fn open_media(&self, state: &State, room: RoomId, video: Option<VideoSpec>) -> Result<(), media::Error> {
         let video = video.map(|video| self.look(video));
-        self.inner.engine.open_room(room, RoomSpec { audio: self.inner.audio.clone(), video })
+        self.inner.engine.open_room(room, state.group_of(room), RoomSpec { audio: self.inner.audio.clone(), video })
     }
 
     /// A leg goes from one media room to the one where its participant belongs now.

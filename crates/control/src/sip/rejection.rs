@@ -171,7 +171,10 @@ impl From<Refusal> for Rejection {
         let text = refusal.to_string();
         match refusal {
             Refusal::UnknownRoom(_) => Self::new(404, label, text),
-            Refusal::RoomLocked | Refusal::PinClosed => Self::new(403, label, text),
+            Refusal::RoomLocked | Refusal::PinClosed | Refusal::PinRequired | Refusal::PinWrong => {
+                Self::new(403, label, text)
+            }
+            Refusal::BadOffer(_) | Refusal::NoBrowsers => Self::new(488, label, text),
             Refusal::NotStarted => Self::new(480, label, text),
             Refusal::MeetingOver => Self::new(480, label, text),
             Refusal::RoomFull(_) => Self::new(486, label, text),
@@ -210,9 +213,11 @@ impl From<HangUp> for Rejection {
             HangUp::RemovedByOperator | HangUp::PinFailed | HangUp::PinClosed | HangUp::NoEntry => {
                 Self::new(403, why.label(), why.text())
             }
-            HangUp::RoomDestroyed | HangUp::MediaTimeout | HangUp::MeetingOver | HangUp::NotReached => {
-                Self::new(480, why.label(), why.text())
-            }
+            HangUp::MediaClosed
+            | HangUp::RoomDestroyed
+            | HangUp::MediaTimeout
+            | HangUp::MeetingOver
+            | HangUp::NotReached => Self::new(480, why.label(), why.text()),
         }
     }
 }

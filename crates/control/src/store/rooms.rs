@@ -149,6 +149,18 @@ impl Store {
         Ok(read(&row.ok_or(Error::NotFound("room"))?)?)
     }
 
+    /// The room that a join token is of.
+    ///
+    /// # Errors
+    /// `Busy` when the database is not there.
+    pub async fn room_of_token(&self, token: &str) -> Result<Option<Id>, Error> {
+        let found: Option<i64> = sqlx::query_scalar("SELECT id FROM rooms WHERE token = $1")
+            .bind(token)
+            .fetch_optional(&mut *self.reader().await?)
+            .await?;
+        Ok(found.map(Id::from_raw))
+    }
+
     /// A page of rooms, by their ids and revisions: whoever knows a revision knows the room.
     ///
     /// # Errors

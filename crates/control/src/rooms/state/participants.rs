@@ -17,6 +17,7 @@ use crate::menu::{Menu, Step};
 use crate::prompts::Phrase;
 use crate::rooms::floor::{Act, Standing};
 use crate::rooms::tiles::{Moves, Place, Tiles};
+use crate::rooms::web::Transport;
 use crate::rooms::{Control, DialogOrder, HangUp, Left, ParticipantId, Pins, name_of};
 
 /// Where a leg that somebody sat down with is to join.
@@ -64,7 +65,8 @@ impl State {
             self.by_leg.insert(leg, who);
         }
         self.by_participant.insert(who, id);
-        let manners = manners.filter(|_| participant.presence == Presence::InMenu);
+        let is_asked = participant.presence == Presence::InMenu && participant.transport == Transport::Sip;
+        let manners = manners.filter(|_| is_asked);
         call.outside = (call.outside + u32::from(manners.is_some())).saturating_sub(u32::from(was_outside));
         let Some(manners) = manners else {
             // Nothing is to be asked. The call's seat is counted as one inside.
@@ -625,7 +627,7 @@ impl State {
         }
     }
 
-    fn tell(&mut self, participant: ParticipantId, kind: Kind) {
+    pub(super) fn tell(&mut self, participant: ParticipantId, kind: Kind) {
         let Some(id) = self.by_participant.get(&participant) else { return };
         let Some(room) = self.rooms.get(id) else { return };
         if let Some(found) = room.participants().iter().find(|p| p.id == participant) {
