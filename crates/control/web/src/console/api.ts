@@ -1,24 +1,7 @@
 //! The console's way to the public API: who is signed in, requests with a token, refusals in the API's own words.
 //! Runs in the page. Knows no view: views are told about the end of a session through `onSession`.
-
-export interface Refusal {
-  code: string;
-  message: string;
-  detail: { field?: string } | null;
-}
-
-/** A refusal, or a request that nobody answered (`status` 0). */
-export class ApiError extends Error {
-  constructor(
-    readonly status: number,
-    readonly errors: Refusal[],
-  ) {
-    super(errors.map((error) => error.message).join("; "));
-  }
-  get code(): string {
-    return this.errors[0]?.code ?? "UNKNOWN";
-  }
-}
+import { ApiError, refusals } from "../shared/refusals";
+export { ApiError, refusals };
 
 export type Role = "admin" | "operator" | "viewer";
 
@@ -69,19 +52,6 @@ export const mayAdminister = (): boolean => session?.role === "admin";
 export function onSession(listener: () => void): () => void {
   listeners.add(listener);
   return () => void listeners.delete(listener);
-}
-
-/** What an answer that is not a success says, whatever its body is. */
-export function refusals(status: number, body: unknown): Refusal[] {
-  const errors = (body as { errors?: unknown } | null)?.errors;
-  const read = Array.isArray(errors)
-    ? errors.flatMap((error: Partial<Refusal> | null) =>
-        typeof error?.message === "string"
-          ? [{ code: String(error.code ?? "UNKNOWN"), message: error.message, detail: error.detail ?? null }]
-          : [],
-      )
-    : [];
-  return read.length > 0 ? read : [{ code: "UNKNOWN", message: `The server answered ${status}.`, detail: null }];
 }
 
 async function send(method: string, path: string, body: unknown, token: string | null, signal?: AbortSignal): Promise<Response> {

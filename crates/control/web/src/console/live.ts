@@ -1,15 +1,11 @@
 //! What changes by itself: the API's event stream (a ticket first, then server-sent events, resumed by cursor), and polling
 //! that rests while the page is out of sight. Runs in the page; bounded by what its users keep.
 import { useEffect, useRef, useState } from "preact/hooks";
+import { backOff } from "../shared/back_off";
 import { act, ApiError, fetched, signedIn } from "./api";
 import type { LiveEvent } from "./types";
 
 export type Link = "connecting" | "live" | "broken";
-
-/** Grows from one to thirty seconds, spread so that many consoles do not come back at once. */
-export function backOff(attempt: number, random: number): number {
-  return Math.min(30_000, 1_000 * 2 ** Math.min(attempt, 5)) * (0.5 + random / 2);
-}
 
 /** An event, if that is what the text is. */
 export function eventFrom(text: string): LiveEvent | null {

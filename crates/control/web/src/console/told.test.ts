@@ -2,7 +2,8 @@
 import { describe, expect, it } from "vitest";
 import { refusals } from "./api";
 import { matches, told } from "./events";
-import { backOff, eventFrom } from "./live";
+import { backOff } from "../shared/back_off";
+import { eventFrom } from "./live";
 import { loss, quality } from "./roster";
 import { placeOf } from "./router";
 import type { Stats } from "./types";

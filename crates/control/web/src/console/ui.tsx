@@ -1,7 +1,10 @@
 //! The console's building blocks: buttons that wait, refusals in the API's words, questions before what cannot be undone.
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
+import { Dialog } from "../shared/dialog";
 import { ApiError } from "./api";
+
+export { Dialog };
 
 export const asError = (error: unknown): ApiError =>
   error instanceof ApiError ? error : new ApiError(0, [{ code: "UNKNOWN", message: error instanceof Error ? error.message : String(error), detail: null }]);
@@ -77,22 +80,6 @@ export function Act(props: ActProps) {
         </Dialog>
       )}
     </>
-  );
-}
-
-/** Modal: the browser keeps the focus inside, and Escape closes it. */
-export function Dialog({ title, children, onClose, wide }: { title: string; children: ComponentChildren; onClose: () => void; wide?: boolean }) {
-  const box = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
-    const before = document.activeElement;
-    box.current?.showModal();
-    return () => (before as HTMLElement | null)?.focus?.();
-  }, []);
-  return (
-    <dialog ref={box} class={wide ? "wide" : undefined} aria-label={title} onCancel={(event) => (event.preventDefault(), onClose())}>
-      <h2>{title}</h2>
-      {children}
-    </dialog>
   );
 }
 

@@ -1,0 +1,19 @@
+//! A question or a form before everything else on the page.
+import type { ComponentChildren } from "preact";
+import { useEffect, useRef } from "preact/hooks";
+
+/** Modal: the browser keeps the focus inside, and Escape closes it. */
+export function Dialog({ title, children, onClose, wide }: { title: string; children: ComponentChildren; onClose: () => void; wide?: boolean }) {
+  const box = useRef<HTMLDialogElement>(null);
+  useEffect(() => {
+    const before = document.activeElement;
+    box.current?.showModal();
+    return () => (before as HTMLElement | null)?.focus?.();
+  }, []);
+  return (
+    <dialog ref={box} class={wide ? "wide" : undefined} aria-label={title} onCancel={(event) => (event.preventDefault(), onClose())}>
+      <h2>{title}</h2>
+      {children}
+    </dialog>
+  );
+}
