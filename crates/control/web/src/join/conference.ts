@@ -163,8 +163,9 @@ export function conference(token: string, info: () => Info, media: Media, told: 
   function take(next: View): void {
     const before = view.get();
     view.set(next);
-    for (const change of changes(before, next)) told.onChange(change);
     const news = micNews(mic.get(), before?.participant === next.participant ? before.muted : null, next.muted);
+    // Who is told of one's own microphone need not hear that of all others.
+    for (const change of changes(before, next)) if (!news || (change.is !== "all_muted" && change.is !== "all_unmuted")) told.onChange(change);
     if (news) told.onMic(news);
     if (news === "asked") void act("mute").catch(() => undefined);
     applyMic();

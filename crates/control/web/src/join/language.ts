@@ -41,6 +41,6 @@ export function fill(text: string, gaps: Record<string, string | number>): strin
 export function momentIn(language: string, at: string, zone?: string): string | null {
   const date = new Date(at);
   if (Number.isNaN(date.getTime())) return null;
-  const form = new Intl.DateTimeFormat(language, { weekday: "long", day: "numeric", month: "long", hour: "numeric", minute: "2-digit", timeZoneName: "short", ...(zone ? { timeZone: zone } : {}) });
+  const form = new Intl.DateTimeFormat(language, { weekday: "long", day: "numeric", month: "long", year: "numeric", hour: "numeric", minute: "2-digit", timeZoneName: "short", ...(zone ? { timeZone: zone } : {}) });
   return form.format(date);
 }

@@ -7,7 +7,7 @@ export interface Note {
   tone: "plain" | "bad";
 }
 
-const MOST = 4;
+const MOST = 3;
 const SHOWN_MS = 7_000;
 let last = 0;
 

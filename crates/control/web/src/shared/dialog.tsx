@@ -1,11 +1,12 @@
 //! A question or a form before everything else on the page.
 import type { ComponentChildren } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 
 /** Modal: the browser keeps the focus inside, and Escape closes it. */
 export function Dialog({ title, children, onClose, wide }: { title: string; children: ComponentChildren; onClose: () => void; wide?: boolean }) {
   const box = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
+  // Before the browser paints: who types on at once, types into it.
+  useLayoutEffect(() => {
     const before = document.activeElement;
     box.current?.showModal();
     return () => (before as HTMLElement | null)?.focus?.();
