@@ -57,6 +57,8 @@ export function conference(token: string, info: () => Info, media: Media, told: 
   let followed: string | null = null;
   let timer = 0;
 
+  window.conclave = { pc: null };
+
   const dispatch = (event: Event) => {
     const [next, effects] = step(state.get(), event, { now: Date.now(), random: Math.random() });
     state.set(next);
