@@ -77,16 +77,6 @@ export function Lobby({ conference, media, info, why, isJoining, onRetry }: Lobb
       }}
     >
       <div class="card">
-        {isVideo && <Preview media={media} />}
-        {isVideo && (
-          <label class="check">
-            <input type="checkbox" data-testid="join-camera" checked={wantsCamera} disabled={isBusy} onChange={(event) => switchCamera(event.currentTarget.checked)} />
-            <span>{words.join_camera}</span>
-          </label>
-        )}
-        <Pickers media={media} video={isVideo} />
-      </div>
-      <div class="card">
         {info.role === "CHAIRMAN" && <p class="help">{words.as_chairman}</p>}
         <div class="field">
           <label for="name">{words.your_name}</label>
@@ -143,6 +133,16 @@ export function Lobby({ conference, media, info, why, isJoining, onRetry }: Lobb
           </button>
           {isJoining && <button type="button" data-testid="cancel" onClick={conference.leave}>{words.cancel}</button>}
         </div>
+      </div>
+      <div class="card">
+        {isVideo && <Preview media={media} />}
+        {isVideo && (
+          <label class="check">
+            <input type="checkbox" data-testid="join-camera" checked={wantsCamera} disabled={isBusy} onChange={(event) => switchCamera(event.currentTarget.checked)} />
+            <span>{words.join_camera}</span>
+          </label>
+        )}
+        <Pickers media={media} video={isVideo} />
       </div>
     </form>
   );
