@@ -1,5 +1,5 @@
 //! Before joining: who one is, what one is heard and seen with, and why one cannot come in.
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { Conference } from "./conference";
 import type { Media } from "./media";
 import { Pickers, Preview } from "./pickers";
@@ -42,7 +42,8 @@ export function Lobby({ conference, media, info, why, isJoining, onRetry }: Lobb
     if (!microphone) void media.start(isVideo && wantsCamera);
     return () => void (here.current = false);
   }, []);
-  useEffect(() => {
+  // Before the browser paints: who types on at once loses nothing of the next try.
+  useLayoutEffect(() => {
     if (!isAboutPin(why)) return;
     setPin("");
     pinField.current?.focus();
