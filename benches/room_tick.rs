@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use criterion::{BenchmarkId, Criterion, criterion_group};
 use media::simulated::SimulatedRoom;
 use media::{
-    AudioSpec, Bitrate, CodecName, Engine, EngineConfig, LegId, LegSettings, Reply, ReserveAt, RoomId, RoomSpec,
+    AudioSpec, Bitrate, CodecName, Engine, EngineConfig, LegId, LegSettings, Reply, ReserveAt, RoomGroup, RoomId,
+    RoomSpec,
 };
 
 const CODECS: [CodecName; 2] = [CodecName::Pcmu, CodecName::Opus];
@@ -159,11 +160,12 @@ fn lateness() {
         video_codecs: Vec::new(),
         begin_composer: || (),
         movies: media::Finalize::Plain,
+        web: None,
     };
     let (engine, _events) = Engine::start(config).expect("engine");
     let room = RoomId(1);
     let loopback = std::net::IpAddr::from([127, 0, 0, 1]);
-    engine.open_room(room, spec(8)).expect("room");
+    engine.open_room(room, RoomGroup(1), spec(8)).expect("room");
     for _ in 0..20 {
         let reservation = engine.reserve(room, ReserveAt { bind: loopback, advertise: loopback }).expect("ports");
         let (leg, _) = media::answer(offer(CodecName::Pcmu), reservation, loopback).expect("answer");

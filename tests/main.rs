@@ -5,6 +5,8 @@ mod backups;
 mod bad_input;
 mod baresip_calls;
 mod baresip_video;
+mod browser_pages;
+mod browsers;
 mod calls;
 mod codecs;
 mod command_line;

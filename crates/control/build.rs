@@ -5,8 +5,9 @@
 fn main() {
     println!("cargo::rerun-if-changed=migrations");
     println!("cargo::rerun-if-changed=web/dist");
+    let is_built = |page: &str| std::path::Path::new("web/dist").join(page).exists();
     assert!(
-        std::path::Path::new("web/dist/console.html").exists(),
+        is_built("console.html") && is_built("join.html"),
         "the web pages are not built: run scripts/setup (it needs npm), which makes crates/control/web/dist"
     );
 }

@@ -20,7 +20,7 @@ use std::time::Duration;
 use clap::Parser;
 use control::api::Certificates;
 use control::config::Loaded;
-use media::{Engine, EngineConfig};
+use media::{Engine, EngineConfig, WebConfig};
 
 use cli::{Cli, Command, ServeFlags};
 use data_dir::DataDir;
@@ -75,6 +75,11 @@ fn serve(flags: &ServeFlags) -> Outcome<()> {
         video_codecs: config.media.video_codecs.clone(),
         begin_composer: limits::give_way_to_sound,
         movies: config.recordings.movies,
+        web: config.webrtc.as_ref().map(|web| WebConfig {
+            udp_port: web.udp_port,
+            addresses: web.addresses.clone(),
+            resume: web.resume,
+        }),
     })?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // Signalling and the API are light; the cores belong to the media threads.

@@ -456,8 +456,16 @@ impl Setting {
 }
 
 /// Keys whose values are shown to nobody.
-const SECRET_KEYS: &[&str] =
-    &["auth.tokens", "auth.users", "database.url", "mail.password", "pbx.password", "trunks", "webhooks.secret"];
+const SECRET_KEYS: &[&str] = &[
+    "auth.tokens",
+    "auth.users",
+    "database.url",
+    "mail.password",
+    "pbx.password",
+    "trunks",
+    "webhooks.secret",
+    "webrtc.turn_secret",
+];
 
 /// A configuration and the origin of each of its settings.
 #[derive(Clone, Debug)]

@@ -265,6 +265,18 @@ impl Collector for EngineFigures {
         counter("engine_ticks", "Ticks done", |w| w.ticks)?;
         counter("engine_ticks_skipped", "Ticks skipped after a stall", |w| w.ticks_skipped)?;
         counter("engine_panics", "Panics caught in rooms and legs", |w| w.panics)?;
+        counter("browser_strangers", "Packets of browsers from addresses that no participant has proved", |w| {
+            w.strays[0]
+        })?;
+        counter("browser_checks_unknown", "Connectivity checks for no participant", |w| w.strays[1])?;
+        counter(
+            "browser_checks_refused",
+            "Connectivity checks without the right password, and malformed packets",
+            |w| w.strays[2],
+        )?;
+        counter("browser_handshakes_lost", "Handshake packets of browsers that were too many at once", |w| {
+            w.strays[3]
+        })?;
         let mut gauge = |name: &str, help: &str, value: fn(&media::WorkerStats) -> f64| {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             for (worker, stats) in (0u32..).zip(&workers) {

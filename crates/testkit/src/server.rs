@@ -172,6 +172,7 @@ impl Server {
             .args(["--sip-listen", &self.sip_address().to_string()])
             .args(["--rtp-ports", &format!("{}-{}", self.rtp.start(), self.rtp.end())])
             .args(["--workers", &self.setup.workers.to_string()])
+            .envs([("CONCLAVE__WEBRTC__UDP_PORT", "0"), ("CONCLAVE__WEBRTC__ADDRESSES", "127.0.0.1")])
             .args(&self.setup.args)
             .envs(self.setup.env.iter().map(|(k, v)| (k, v)))
             .stdin(Stdio::null())

@@ -18,7 +18,7 @@ use control::events::{Delivery, EventFeed, Journal};
 use control::metrics::{Metrics, ProcessUsage};
 use control::rooms::{Caller, DialogOrder, ParticipantId, Refusal, Rooms, Seat};
 use control::store::{Role, Store};
-use media::{Engine, EngineConfig, ReserveAt};
+use media::{Engine, EngineConfig, ReserveAt, WebConfig};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -69,6 +69,11 @@ pub(crate) fn engine(config: &Config) -> (Engine, crossbeam_channel::Receiver<me
         video_codecs: config.media.video_codecs.clone(),
         begin_composer: || (),
         movies: config.recordings.movies,
+        web: Some(WebConfig {
+            udp_port: 0,
+            addresses: vec![ReserveAt { bind: [127, 0, 0, 1].into(), advertise: [127, 0, 0, 1].into() }],
+            resume: Duration::from_secs(6),
+        }),
     };
     Engine::start(settings).unwrap()
 }

@@ -1,0 +1,135 @@
+// Two people join by a room's link with Chromium, hear and see each other, and one leads: the pages against a running server.
+// Called by the product's tests: node pages.mjs CHROMIUM BASE TOKEN FOLDER, where FOLDER holds ann.wav and bob.wav and gets the
+// screenshots. Says what is wrong on standard error, and ends with 1 then.
+import { chromium } from "playwright-core";
+
+const [binary, base, token, folder] = process.argv.slice(2);
+const TONES = { ann: 700, bob: 1100 };
+const PATIENCE = 30_000;
+const browsers = [];
+
+/** A browser of its own, as each has one fake microphone. */
+async function person(name, sound) {
+  const args = ["--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"];
+  args.push("--autoplay-policy=no-user-gesture-required", `--use-file-for-fake-audio-capture=${folder}/${sound}.wav`);
+  const browser = await chromium.launch({ executablePath: binary, args });
+  browsers.push(browser);
+  const context = await browser.newContext({ viewport: { width: 1200, height: 800 }, permissions: ["camera", "microphone"] });
+  const page = await context.newPage();
+  page.setDefaultTimeout(PATIENCE);
+  const troubles = [];
+  page.on("pageerror", (error) => troubles.push(error.message));
+  page.on("console", (line) => line.type() === "error" && !/status of 4\d\d/.test(line.text()) && troubles.push(line.text()));
+  await page.goto(`${base}/r/${token}`);
+  await page.getByTestId("name").fill(name);
+  return { name, page, troubles };
+}
+
+async function until(what, holds) {
+  const end = Date.now() + PATIENCE;
+  let last;
+  while (Date.now() < end) {
+    last = await holds();
+    if (last === true) return;
+    await new Promise((go) => setTimeout(go, 200));
+  }
+  throw new Error(`${what}: ${JSON.stringify(last)}`);
+}
+
+const state = ({ page }) => page.getByTestId("state").getAttribute("data-state");
+const is = (who, wanted) => until(`${who.name} is ${wanted}`, async () => (await state(who)) === wanted || (await state(who)));
+
+/** The loudest that each tone was within a second and a half, in dB. */
+const levels = ({ page }) =>
+  page.evaluate(async (tones) => {
+    const context = (window.heard ??= new AudioContext());
+    await context.resume();
+    const stream = window.conclave.pc.getReceivers().find((receiver) => receiver.track.kind === "audio").track;
+    const source = context.createMediaStreamSource(new MediaStream([stream]));
+    const analyser = new AnalyserNode(context, { fftSize: 8192, smoothingTimeConstant: 0 });
+    source.connect(analyser);
+    const bins = new Float32Array(analyser.frequencyBinCount);
+    const most = {};
+    for (let look = 0; look < 30; look++) {
+      await new Promise((go) => setTimeout(go, 50));
+      analyser.getFloatFrequencyData(bins);
+      for (const [name, hz] of Object.entries(tones)) {
+        const bin = Math.round((hz * 8192) / context.sampleRate);
+        most[name] = Math.max(most[name] ?? -200, ...bins.slice(bin - 2, bin + 3));
+      }
+    }
+    source.disconnect();
+    return most;
+  }, TONES);
+
+const hears = (who, present, absent) =>
+  until(`${who.name} hears ${present || "nothing"} and not ${absent}`, async () => {
+    const heard = await levels(who);
+    const good = (!present || heard[present] > -55) && absent.every((name) => heard[name] < -58);
+    return good || heard;
+  });
+
+const pictures = ({ page }) =>
+  page.evaluate(async () => {
+    let frames = 0;
+    for (const report of (await window.conclave.pc.getStats()).values())
+      if (report.type === "inbound-rtp" && report.kind === "video") frames = report.framesDecoded;
+    return frames;
+  });
+
+async function story() {
+  const ann = await person("Ann", "ann");
+  await ann.page.getByTestId("pin").fill("9999");
+  await ann.page.getByTestId("join").click();
+  await until("a wrong PIN is told", async () => (await ann.page.getByTestId("reason").getAttribute("data-code")) === "PIN_WRONG");
+  await ann.page.screenshot({ path: `${folder}/pin.png` });
+  await ann.page.getByTestId("pin").fill("1234");
+  await ann.page.getByTestId("join").click();
+  await is(ann, "joined");
+
+  const bob = await person("Bob", "bob");
+  await bob.page.getByTestId("pin").fill("4321");
+  await bob.page.getByTestId("join").click();
+  await is(bob, "joined");
+  await hears(ann, "bob", ["ann"]);
+  await hears(bob, "ann", ["bob"]);
+  for (const who of [ann, bob]) await until(`${who.name} sees pictures`, async () => (await pictures(who)) > 20 || "few pictures");
+  await until("both are listed", async () => (await ann.page.getByTestId("roster-item").count()) === 2);
+  await ann.page.screenshot({ path: `${folder}/call.png` });
+  await bob.page.emulateMedia({ colorScheme: "dark" });
+  await bob.page.screenshot({ path: `${folder}/chairman-dark.png` });
+  await bob.page.setViewportSize({ width: 390, height: 844 });
+  await bob.page.screenshot({ path: `${folder}/chairman-phone.png` });
+  await bob.page.setViewportSize({ width: 1200, height: 800 });
+
+  await bob.page.getByTestId("mute-all").click();
+  await hears(bob, "", ["ann", "bob"]);
+  await bob.page.getByTestId("unmute-all").click();
+  await hears(bob, "ann", ["bob"]);
+  await bob.page.getByTestId("lock").click();
+  const late = await person("Late", "ann");
+  await late.page.getByTestId("pin").fill("1234");
+  await late.page.getByTestId("join").click();
+  await until("a locked room is told", async () => (await late.page.getByTestId("reason").getAttribute("data-code")) === "LOCKED");
+
+  const row = bob.page.getByTestId("roster-item").filter({ hasText: "Ann" });
+  await row.getByTestId("actions").click();
+  await bob.page.getByTestId("remove").click();
+  await bob.page.getByTestId("confirm").click();
+  await is(ann, "ended");
+  await bob.page.getByTestId("leave").click();
+  await is(bob, "ended");
+  for (const who of [ann, bob, late]) if (who.troubles.length) throw new Error(`${who.name}'s page: ${who.troubles.join("; ")}`);
+}
+
+try {
+  await story();
+} catch (error) {
+  console.error(error.stack ?? error);
+  for (const [n, browser] of browsers.entries())
+    for (const context of browser.contexts())
+      for (const page of context.pages()) await page.screenshot({ path: `${folder}/wrong-${n}.png` }).catch(() => {});
+  process.exitCode = 1;
+} finally {
+  await Promise.all(browsers.map((browser) => browser.close().catch(() => {})));
+}

@@ -1,0 +1,49 @@
+//! The page to join with, in real browsers: Chromium by Playwright, two people with tones of their own in one VIDEO room.
+
+use crate::support::{setup, video_room};
+use serde_json::json;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use testkit::server::TempDir;
+use testkit::{tone, wav};
+
+/// As Debian installs it.
+const CHROMIUM: &str = "/usr/bin/chromium-headless-shell";
+const RATE_HZ: u32 = 48_000;
+
+/// Two seconds of a tone that comes and goes: what never changes is taken for noise, and suppressed.
+fn beeps(hz: f64) -> Vec<i16> {
+    let mut pcm = tone::sine(RATE_HZ, hz, -14.0, 2 * RATE_HZ as usize);
+    for (n, sample) in pcm.iter_mut().enumerate() {
+        if n % 24_000 > 16_000 {
+            *sample = 0;
+        }
+    }
+    pcm
+}
+
+#[test]
+fn two_people_join_by_the_link_hear_and_see_each_other_and_one_leads() {
+    let server = setup().start();
+    let api = server.api();
+    let room = video_room(&api, (640, 360), &json!({ "room_pin": "1234", "admin_pin": "4321" }));
+    let room = api.get(&format!("/api/conference_rooms/{room}")).expect(200).json();
+    let token = room["token"].as_str().expect("a token");
+    let dir = TempDir::new("pages");
+    for (name, hz) in [("ann", 700.0), ("bob", 1_100.0)] {
+        wav::write(&dir.path().join(format!("{name}.wav")), RATE_HZ, 1, &beeps(hz)).expect("a WAV file");
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/control/web/browser/pages.mjs");
+    let ended = Command::new("node")
+        .arg(&script)
+        .args([CHROMIUM, &server.base_url(), token])
+        .arg(dir.path())
+        .stdin(Stdio::null())
+        .output()
+        .expect("node runs");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success(), "{said}");
+    for shot in ["pin", "call", "chairman-dark", "chairman-phone"] {
+        assert!(dir.path().join(format!("{shot}.png")).exists(), "no screenshot of {shot}");
+    }
+}

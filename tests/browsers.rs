@@ -1,0 +1,209 @@
+//! Browsers as participants: they join by a room's link, with phones in the same room. The far end is the test kit's WebRTC
+//! client; `browser_pages` has real browsers.
+
+use crate::support::{SOON, setup, talker, wait_participants};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+use testkit::api::{Answer, Api};
+use testkit::sdp::Codec;
+use testkit::signal;
+use testkit::tone;
+use testkit::web_client::{WebClient, WebOptions, run, run_until};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const SDP: (&str, &str) = ("Content-Type", "application/sdp");
+const FRAGMENT: (&str, &str) = ("Content-Type", "application/trickle-ice-sdpfrag");
+
+/// The join token of a room.
+fn token(api: &Api, room: &str) -> String {
+    let room = api.get(&format!("/api/conference_rooms/{room}")).expect(200).json();
+    room["token"].as_str().expect("a token").to_owned()
+}
+
+fn post(api: &Api, token: &str, query: &str, more: &[(&str, &str)], offer: &str) -> Answer {
+    let headers: Vec<(&str, &str)> = [SDP].iter().chain(more).copied().collect();
+    api.send("POST", &format!("/join/{token}?{query}"), &headers, offer.as_bytes())
+}
+
+/// Joins; gives the session's address.
+fn join(api: &Api, token: &str, query: &str, more: &[(&str, &str)], client: &mut WebClient) -> String {
+    let answer = post(api, token, query, more, client.offer()).expect(201);
+    assert_eq!(answer.header("content-type"), Some("application/sdp"));
+    client.accept(&answer.text()).expect("an answer that can be taken");
+    answer.header("location").expect("a session").to_owned()
+}
+
+fn saying(hz: f64) -> WebClient {
+    let mut client = WebClient::new(WebOptions::default());
+    client.say(Some(signal::tone(48_000, hz, -20.0)));
+    client
+}
+
+fn act(api: &Api, session: &str, action: &Value) -> Answer {
+    let json = [("Content-Type", "application/json")];
+    api.send("POST", &format!("{session}/actions"), &json, action.to_string().as_bytes())
+}
+
+fn view(api: &Api, session: &str) -> Value {
+    api.send("GET", session, &[], &[]).expect(200).json()
+}
+
+/// Lets time pass until the client's last half second has these tones, and not those.
+fn wait_to_hear(clients: &mut [&mut WebClient], present: &[f64], absent: &[f64]) {
+    let hears = |client: &WebClient| {
+        let heard = client.heard();
+        let Some(from) = heard.len().checked_sub(24_000) else { return false };
+        let has = |hz: &f64| tone::level(&heard[from..], 48_000, *hz) > -26.0;
+        present.iter().all(has) && !absent.iter().any(|hz| tone::level(&heard[from..], 48_000, *hz) > -45.0)
+    };
+    let heard = run_until(clients, PATIENCE, |clients| hears(clients[0]));
+    let client = &clients[0];
+    let peaks = tone::peaks(&client.heard().split_off(client.heard().len().saturating_sub(24_000)), 48_000, 5);
+    assert!(heard, "wanted {present:?} without {absent:?}: {peaks:?} {:?}", client.log);
+}
+
+#[test]
+fn browsers_and_a_phone_hear_each_other() {
+    let server = setup().start();
+    let api = server.api();
+    let room = api.create_room("900", 10);
+    let token = token(&api, &room);
+    let info = api.send("GET", &format!("/join/{token}"), &[], &[]).expect(200).json();
+    assert_eq!(
+        (&info["state"], &info["needs_pin"], &info["room"]["mode"]),
+        (&"OPEN".into(), &false.into(), &"AUDIO".into())
+    );
+    let phone = talker(&server, "900", "alice", Codec::Pcmu, 500.0);
+    let (mut a, mut b) = (saying(700.0), saying(900.0));
+    let session = join(&api, &token, "name=Ann%20%22B%22%20%3Cb%3E", &[], &mut a);
+    join(&api, &token, "name=Bob&muted=true", &[], &mut b);
+    wait_to_hear(&mut [&mut a, &mut b], &[500.0], &[700.0, 900.0]);
+    wait_to_hear(&mut [&mut b, &mut a], &[500.0, 700.0], &[900.0]);
+    std::thread::scope(|scope| {
+        let hearing = scope.spawn(|| phone.hears(&[700.0], &[500.0, 900.0]));
+        while !hearing.is_finished() {
+            run(&mut [&mut a, &mut b], Duration::from_millis(20));
+        }
+    });
+    let all = wait_participants(&api, &room, 3);
+    let ann = all.iter().find(|p| p["display_name"].as_str().is_some_and(|name| name.contains("Ann"))).expect("Ann");
+    assert_eq!((&ann["transport"], &ann["state"]), (&"WEBRTC".into(), &"JOINED".into()));
+    assert_eq!(ann["audio_codec"], "OPUS");
+    let seen = view(&api, &session);
+    assert_eq!(seen["participants"][1]["name"], "Ann \"B\" <b>");
+    assert_eq!((&seen["state"], &seen["muted"], &seen["may_unmute"]), (&"JOINED".into(), &false.into(), &true.into()));
+
+    // From another address, with new credentials: the same participant.
+    let fragment = a.restart();
+    let answer = api.send("PATCH", &session, &[FRAGMENT], fragment.as_bytes()).expect(200);
+    a.accept_fragment(&answer.text()).expect("the server's fragment");
+    a.forget();
+    b.forget();
+    wait_to_hear(&mut [&mut b, &mut a], &[500.0, 700.0], &[900.0]);
+    wait_to_hear(&mut [&mut a, &mut b], &[500.0], &[700.0]);
+    api.send("PATCH", &session, &[FRAGMENT], b"a=candidate:1 1 udp 1 127.0.0.1 1 typ host\r\n").expect(204);
+    api.send("PATCH", &session, &[FRAGMENT], b"a=ice-ufrag:abcd\r\n").refused(400, "VALIDATE_FAILED");
+
+    api.send("DELETE", &session, &[], &[]).expect(200);
+    api.send("DELETE", &session, &[], &[]).refused(404, "NOT_FOUND");
+    wait_participants(&api, &room, 2);
+    assert!(run_until(&mut [&mut a], PATIENCE, |clients| clients[0].log.closed), "its media session is closed");
+}
+
+#[test]
+fn a_room_lets_in_whom_it_should_and_says_why_not() {
+    let server = setup().start();
+    let api = server.api();
+    let more = json!({ "room_pin": "1234", "admin_pin": "4321" });
+    let room = api.create_room_with("900", 2, &more);
+    let token = token(&api, &room);
+    let offer = WebClient::new(WebOptions::default()).offer().to_owned();
+    let pin = |pin: &'static str| [("Conclave-Pin", pin)];
+    post(&api, "nothing", "name=x", &[], &offer).refused(404, "NOT_FOUND");
+    post(&api, &token, "name=x", &[], &offer).refused(403, "PIN_REQUIRED");
+    post(&api, &token, "name=x", &pin("9999"), &offer).refused(403, "PIN_WRONG");
+    post(&api, &token, "name=x", &pin("1234"), "v=0\r\n").refused(400, "VALIDATE_FAILED");
+    post(&api, &token, "name=x", &pin("1234"), &"a=x\r\n".repeat(1 << 18)).expect(413);
+    api.send("POST", &format!("/join/{token}"), &[], offer.as_bytes()).expect(415);
+    assert_eq!(api.participants(&room).len(), 0, "nobody is in by any of that");
+
+    let (mut guest, mut chair) = (saying(700.0), saying(900.0));
+    let guest_session = join(&api, &token, "name=Guest", &pin("1234"), &mut guest);
+    let chair_session = join(&api, &token, "name=Chair", &pin("4321"), &mut chair);
+    wait_to_hear(&mut [&mut guest, &mut chair], &[900.0], &[700.0]);
+    assert_eq!(view(&api, &chair_session)["chairman"], true);
+    post(&api, &token, "name=x", &pin("1234"), &offer).refused(409, "CAPACITY_EXCEEDED");
+
+    // What only the chairman may, and what everybody may.
+    act(&api, &guest_session, &json!({ "action": "lock" })).refused(403, "FORBIDDEN");
+    act(&api, &guest_session, &json!({ "action": "dance" })).refused(400, "VALIDATE_FAILED");
+    act(&api, &guest_session, &json!({ "action": "raise_hand" })).expect(200);
+    assert_eq!(view(&api, &guest_session)["hand_raised"], true);
+    act(&api, &chair_session, &json!({ "action": "mute_all" })).expect(200);
+    act(&api, &guest_session, &json!({ "action": "unmute" })).refused(403, "FORBIDDEN");
+    let seen = view(&api, &chair_session);
+    let id = seen["participants"][0]["id"].as_str().expect("an id").to_owned();
+    act(&api, &chair_session, &json!({ "action": "unmute_participant", "participant": id })).expect(200);
+    assert_eq!(view(&api, &guest_session)["muted"], false);
+    act(&api, &chair_session, &json!({ "action": "lock" })).expect(200);
+    let info = api.send("GET", &format!("/join/{token}"), &[], &[]).expect(200).json();
+    assert_eq!(info["state"], "LOCKED");
+    act(&api, &chair_session, &json!({ "action": "remove", "participant": id })).expect(200);
+    api.send("GET", &guest_session, &[], &[]).refused(404, "NOT_FOUND");
+    post(&api, &token, "name=x", &pin("1234"), &offer).refused(403, "LOCKED");
+    act(&api, &chair_session, &json!({ "action": "unlock" })).expect(200);
+
+    // Guessing of PINs ends soon.
+    let codes: Vec<String> = (0..12).map(|_| post(&api, &token, "name=x", &pin("0000"), &offer).error_code()).collect();
+    assert!(codes.iter().any(|code| code == "PIN_CLOSED"), "{codes:?}");
+}
+
+#[test]
+fn a_room_that_is_led_has_browsers_wait_for_the_chairman() {
+    let server = setup().start();
+    let api = server.api();
+    let more = json!({ "control": "MASTER", "admin_pin": "4321" });
+    let room = api.create_room_with("900", 5, &more);
+    let token = token(&api, &room);
+    let (mut guest, mut chair) = (saying(700.0), saying(900.0));
+    let waiting = join(&api, &token, "name=Guest", &[], &mut guest);
+    run(&mut [&mut guest], Duration::from_millis(500));
+    assert_eq!(view(&api, &waiting)["state"], "WAITING");
+    let leading = join(&api, &token, "name=Chair", &[], &mut chair);
+    act(&api, &leading, &json!({ "action": "claim_chairman", "pin": "1111" })).refused(403, "FORBIDDEN");
+    act(&api, &leading, &json!({ "action": "claim_chairman", "pin": "4321" })).expect(200);
+    wait_to_hear(&mut [&mut guest, &mut chair], &[900.0], &[700.0]);
+    let seen = view(&api, &waiting);
+    assert_eq!((&seen["state"], &seen["muted"], &seen["may_unmute"]), (&"JOINED".into(), &true.into(), &false.into()));
+}
+
+#[test]
+fn the_stream_of_a_session_says_what_changes_and_how_it_ends() {
+    let server = setup().start();
+    let api = server.api();
+    let room = api.create_room("900", 5);
+    let token = token(&api, &room);
+    let mut guest = saying(700.0);
+    let session = join(&api, &token, "name=Guest", &[], &mut guest);
+    run(&mut [&mut guest], Duration::from_millis(300));
+    let (path, destroy) = (format!("{session}/events"), format!("/api/conference_rooms/{room}/destroy"));
+    let stream = {
+        let api = server.api();
+        std::thread::spawn(move || api.send("GET", &path, &[], &[]).expect(200).text())
+    };
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(600) {
+        run(&mut [&mut guest], Duration::from_millis(50));
+    }
+    act(&api, &session, &json!({ "action": "mute" })).expect(200);
+    run(&mut [&mut guest], Duration::from_millis(800));
+    api.act(&destroy).expect(204);
+    run(&mut [&mut guest], SOON);
+    let text = stream.join().expect("a stream that ends");
+    let views: Vec<Value> =
+        text.lines().filter_map(|line| serde_json::from_str(line.strip_prefix("data:")?.trim()).ok()).collect();
+    assert!(views.iter().any(|view| view["muted"] == false), "{text}");
+    assert!(views.iter().any(|view| view["muted"] == true), "{text}");
+    assert!(text.contains("event: ended") || text.contains("event:ended"), "{text}");
+    assert_eq!(views.last().map(|last| last["reason"].clone()), Some("ROOM_CLOSED".into()), "{text}");
+}
