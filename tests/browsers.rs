@@ -3,11 +3,15 @@
 
 use crate::support::{SOON, setup, talker, wait_participants};
 use serde_json::{Value, json};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use testkit::api::{Answer, Api};
 use testkit::sdp::Codec;
+use testkit::server::TempDir;
 use testkit::signal;
 use testkit::tone;
+use testkit::wav;
 use testkit::web_client::{WebClient, WebOptions, run, run_until};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -108,6 +112,46 @@ fn browsers_and_a_phone_hear_each_other() {
     api.send("DELETE", &session, &[], &[]).refused(404, "NOT_FOUND");
     wait_participants(&api, &room, 2);
     assert!(run_until(&mut [&mut a], PATIENCE, |clients| clients[0].log.closed), "its media session is closed");
+}
+
+#[test]
+fn a_client_on_another_stack_is_heard_and_hears() {
+    let server = setup().start();
+    let api = server.api();
+    let room = api.create_room("900", 5);
+    let token = token(&api, &room);
+    let mut client = saying(700.0);
+    join(&api, &token, "name=Ann", &[], &mut client);
+    let dir = TempDir::new("aiortc");
+    let out = dir.path().join("heard.wav");
+    // The first time its packages are fetched.
+    let mut other = Command::new("timeout")
+        .arg("300")
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/aiortc/run"))
+        .args([&format!("{}/join/{token}", server.base_url()), "1100", "5"])
+        .arg(&out)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut loudest = f64::MIN;
+    while other.try_wait().expect("our own child").is_none() {
+        run(&mut [&mut client], Duration::from_millis(200));
+        let heard = client.heard();
+        if let Some(from) = heard.len().checked_sub(12_000) {
+            loudest = loudest.max(tone::level(&heard[from..], 48_000, 1_100.0));
+        }
+        client.forget();
+        run(&mut [&mut client], Duration::from_millis(300));
+    }
+    let told = other.wait_with_output().expect("our own child");
+    let told: Value = serde_json::from_slice(&told.stdout).expect("what it tells");
+    assert_eq!(told["state"], "connected", "{told}");
+    assert!(loudest > -26.0, "its tone is {loudest:.1} dB");
+    let (rate_hz, heard) = wav::read(&out).expect("what it heard");
+    let last = &heard[heard.len().saturating_sub(2 * rate_hz as usize)..];
+    let (theirs, own) = (tone::level(last, rate_hz, 700.0), tone::level(last, rate_hz, 1_100.0));
+    assert!(theirs > -26.0 && own < -45.0, "it hears {theirs:.1} dB, and itself {own:.1} dB");
 }
 
 #[test]

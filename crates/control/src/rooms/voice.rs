@@ -187,7 +187,10 @@ impl Rooms {
         });
         if left {
             self.inner.metrics.left(Left::Removed(why).label());
-            tracing::warn!(participant = participant.0, why = why.label(), "left");
+            match why {
+                HangUp::MediaClosed => tracing::info!(participant = participant.0, why = why.label(), "left"),
+                _ => tracing::warn!(participant = participant.0, why = why.label(), "left"),
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 // Two people join by a room's link with Chromium, hear and see each other, and one leads: the pages against a running server.
 // Called by the product's tests: node pages.mjs CHROMIUM BASE TOKEN FOLDER, where FOLDER holds ann.wav and bob.wav and gets the
 // screenshots. Says what is wrong on standard error, and ends with 1 then.
+import axe from "axe-core";
 import { chromium } from "playwright-core";
 
 const [binary, base, token, folder] = process.argv.slice(2);
@@ -77,12 +78,29 @@ const pictures = ({ page }) =>
     return frames;
   });
 
+/** WCAG A and AA, as far as a machine sees them, in both colour schemes and on a phone's screen too. */
+async function accessible({ page }, what) {
+  await page.evaluate(axe.source);
+  for (const [colorScheme, width] of [["light", 1200], ["dark", 1200], ["light", 390]]) {
+    await page.emulateMedia({ colorScheme });
+    await page.setViewportSize({ width, height: 800 });
+    const { violations } = await page.evaluate(() => axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"] }));
+    const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(", ")}`);
+    if (found.length) throw new Error(`${what}, ${colorScheme}, ${width} px: ${found.join("; ")}`);
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
+    if (wide) throw new Error(`${what} scrolls sideways at ${width} px`);
+    await page.screenshot({ path: `${folder}/${what}-${colorScheme}-${width}.png` });
+  }
+  await page.emulateMedia({ colorScheme: "light" });
+  await page.setViewportSize({ width: 1200, height: 800 });
+}
+
 async function story() {
   const ann = await person("Ann", "ann");
   await ann.page.getByTestId("pin").fill("9999");
   await ann.page.getByTestId("join").click();
   await until("a wrong PIN is told", async () => (await ann.page.getByTestId("reason").getAttribute("data-code")) === "PIN_WRONG");
-  await ann.page.screenshot({ path: `${folder}/pin.png` });
+  await accessible(ann, "pin");
   await ann.page.getByTestId("pin").fill("1234");
   await ann.page.getByTestId("join").click();
   await is(ann, "joined");
@@ -95,12 +113,8 @@ async function story() {
   await hears(bob, "ann", ["bob"]);
   for (const who of [ann, bob]) await until(`${who.name} sees pictures`, async () => (await pictures(who)) > 20 || "few pictures");
   await until("both are listed", async () => (await ann.page.getByTestId("roster-item").count()) === 2);
-  await ann.page.screenshot({ path: `${folder}/call.png` });
-  await bob.page.emulateMedia({ colorScheme: "dark" });
-  await bob.page.screenshot({ path: `${folder}/chairman-dark.png` });
-  await bob.page.setViewportSize({ width: 390, height: 844 });
-  await bob.page.screenshot({ path: `${folder}/chairman-phone.png` });
-  await bob.page.setViewportSize({ width: 1200, height: 800 });
+  await accessible(ann, "call");
+  await accessible(bob, "chairman");
 
   await bob.page.getByTestId("mute-all").click();
   await hears(bob, "", ["ann", "bob"]);
@@ -117,6 +131,7 @@ async function story() {
   await bob.page.getByTestId("remove").click();
   await bob.page.getByTestId("confirm").click();
   await is(ann, "ended");
+  await accessible(ann, "ended");
   await bob.page.getByTestId("leave").click();
   await is(bob, "ended");
   for (const who of [ann, bob, late]) if (who.troubles.length) throw new Error(`${who.name}'s page: ${who.troubles.join("; ")}`);

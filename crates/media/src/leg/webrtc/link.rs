@@ -130,6 +130,8 @@ pub(super) struct Link {
     audio_pts: Vec<u8>,
     video_pts: Vec<u8>,
     unnamed: u8,
+    /// DTLS is through. What is written before is not sent late.
+    is_open: bool,
     /// Something that could be decrypted came since it was last asked for.
     has_media: bool,
     estimate: Estimate,
@@ -215,6 +217,7 @@ impl Link {
             audio_pts,
             video_pts,
             unnamed: 0,
+            is_open: false,
             has_media: false,
             estimate: Estimate::default(),
             wake: start,
@@ -379,7 +382,7 @@ impl Link {
     }
 
     fn send(&mut self, is_picture: bool, bytes: &[u8], due: impl Fn(u32) -> Instant) {
-        let Some(packet) = RtpPacket::parse(bytes) else { return };
+        let Some(packet) = RtpPacket::parse(bytes).filter(|_| self.is_open) else { return };
         let Some(way) = (if is_picture { self.video.as_mut() } else { Some(&mut self.audio) }) else { return };
         let seq = SeqNo::from(way.extend(packet.seq));
         let mut api = self.rtc.direct_api();
@@ -467,7 +470,13 @@ impl Link {
                 let medium = if self.video_pts.first() == Some(&pt) { Medium::Video } else { Medium::Audio };
                 Self::unwrap(&mut self.packet, medium, &packet, leg);
             }
-            Event::Connected => self.desire(leg),
+            Event::Connected => {
+                self.is_open = true;
+                if let Some(video) = leg.video_mut() {
+                    video.refresh();
+                }
+                self.desire(leg);
+            }
             Event::Closed => {
                 end.get_or_insert(LegEnd::Closed);
             }
