@@ -1,18 +1,23 @@
 //! Browsers as participants: they join by a room's link, with phones in the same room. The far end is the test kit's WebRTC
 //! client; `browser_pages` has real browsers.
 
-use crate::support::{SOON, setup, talker, wait_participants};
+use crate::support::{
+    SOON, assert_tones, h264, path_of, setup, shower, talker, video_room, wait_participants, wait_recording,
+};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use testkit::api::{Answer, Api};
+use testkit::ffmpeg;
+use testkit::picture::Colour;
 use testkit::sdp::Codec;
 use testkit::server::TempDir;
 use testkit::signal;
 use testkit::tone;
+use testkit::video_codec::VideoCodec;
 use testkit::wav;
-use testkit::web_client::{WebClient, WebOptions, run, run_until};
+use testkit::web_client::{Direction, WebClient, WebOptions, run, run_until};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const SDP: (&str, &str) = ("Content-Type", "application/sdp");
@@ -112,6 +117,51 @@ fn browsers_and_a_phone_hear_each_other() {
     api.send("DELETE", &session, &[], &[]).refused(404, "NOT_FOUND");
     wait_participants(&api, &room, 2);
     assert!(run_until(&mut [&mut a], PATIENCE, |clients| clients[0].log.closed), "its media session is closed");
+}
+
+#[test]
+fn a_phone_and_two_browsers_are_in_one_recording() {
+    let server = setup().start();
+    let api = server.api();
+    let room = video_room(&api, (640, 360), &json!({ "layout": "LAYOUT4" }));
+    let token = token(&api, &room);
+    let phone = shower(&server, "alice", &h264(), Colour::Red);
+    phone.phone.say(500.0);
+    let shows = |codec, colour, hz| {
+        let mut client =
+            WebClient::new(WebOptions { video: Some((codec, Direction::SendRecv)), ..WebOptions::default() });
+        client.say(Some(signal::tone(48_000, hz, testkit::phone::TONE_DB)));
+        client.show(Some(colour));
+        client
+    };
+    let mut a = shows(VideoCodec::H264, Colour::Blue, 700.0);
+    let mut b = shows(VideoCodec::Vp8, Colour::Green, 900.0);
+    join(&api, &token, "name=Ann", &[], &mut a);
+    join(&api, &token, "name=Bob", &[], &mut b);
+    let tiles = [(160, 90, Colour::Red), (480, 90, Colour::Blue), (160, 270, Colour::Green)];
+    let sees = |client: &WebClient| {
+        client.seen().is_some_and(|seen| {
+            // The room's picture, or its lower rendition of half the size.
+            let scale = 640 / seen.width().max(1);
+            tiles.iter().all(|(x, y, colour)| seen.colour_at(x / scale, y / scale, 4) == Some(*colour))
+        })
+    };
+    assert!(run_until(&mut [&mut a, &mut b], PATIENCE, |clients| clients.iter().all(|client| sees(client))));
+    let base = format!("/api/conference_rooms/{room}");
+    api.act(&format!("{base}/start_recording")).expect(200);
+    run(&mut [&mut a, &mut b], Duration::from_secs(4));
+    api.act(&format!("{base}/stop_recording")).expect(200);
+    let recording = wait_recording(&api, &room, "FINISHED");
+    let answer = api.with_token(None).get(&path_of(&recording["file_url"])).expect(200);
+    let path = server.scratch("browsers.mp4");
+    std::fs::write(&path, answer.body).expect("a file");
+    let pictures = ffmpeg::pictures(&path).expect("pictures");
+    let last = pictures.last().expect("pictures");
+    for (x, y, colour) in tiles {
+        assert_eq!(last.colour_at(x, y, 8), Some(colour), "{}", last.sketch(16, 8));
+    }
+    let pcm = ffmpeg::decode(&path, 48_000).expect("sound");
+    assert_tones(&pcm, 48_000, 1.5, &[500.0, 700.0, 900.0], testkit::phone::TONE_DB);
 }
 
 #[test]
