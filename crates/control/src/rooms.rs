@@ -718,13 +718,33 @@ pub fn name_in(display_name: &str) -> String {
 }
 
 fn name_of(display_name: &str) -> String {
-    let (name, address) = display_name.split_once('<').unwrap_or((display_name, ""));
+    if let Some(quoted) = display_name.trim_start().strip_prefix('"') {
+        let name = unquoted(quoted);
+        if !name.trim().is_empty() {
+            return name.trim().to_owned();
+        }
+    }
+    let (name, address) = display_name.rsplit_once('<').unwrap_or((display_name, ""));
     let name = name.trim().trim_matches('"').trim();
     if !name.is_empty() {
-        return name.replace("\\\"", "\"").replace("\\\\", "\\");
+        return name.to_owned();
     }
     let user = address.trim_end_matches('>').split(['@', ';']).next().unwrap_or_default();
     user.trim_start_matches("sips:").trim_start_matches("sip:").to_owned()
+}
+
+/// A quoted-string (RFC 3261 §25.1) from behind its first quote to the one that ends it.
+fn unquoted(text: &str) -> String {
+    let mut name = String::new();
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' => break,
+            '\\' => name.extend(chars.next()),
+            c => name.push(c),
+        }
+    }
+    name
 }
 
 /// # Errors

@@ -51,7 +51,9 @@ try {
     await page.goto(`${base}/r/${token}`);
     await page.waitForSelector(id("name"));
     await page.type(id("name"), name);
-    await page.click(id("join"));
+    // The form moves while the devices come: the button is pressed wherever it is, once it can be.
+    await page.waitForSelector(`${id("join")}:not([disabled])`);
+    await page.$eval(id("join"), (button) => button.click());
     await is(page, "joined");
     pages.push(page);
   }
@@ -65,11 +67,13 @@ try {
     await until("both are listed", async () => (await page.$$(id("roster-item"))).length === 2);
   }
   await pages[0].screenshot({ path: `${folder}/firefox.png` });
-  await pages[0].click(id("leave"));
+  await pages[0].$eval(id("leave"), (button) => button.click());
   await is(pages[0], "ended");
   await until("one is left", async () => (await pages[1].$$(id("roster-item"))).length === 1);
 } catch (error) {
   console.error(error.stack ?? error);
+  for (const page of await browser.pages())
+    console.error(await page.evaluate(() => document.body.innerText).catch(String));
   process.exitCode = 1;
 } finally {
   await browser.close().catch(() => {});
