@@ -2,21 +2,10 @@
 // server, by WebDriver BiDi. Called by the product's tests: node firefox.mjs FIREFOX BASE TOKEN FOLDER. Says what is wrong on
 // standard error, and ends with 1 then.
 import puppeteer from "puppeteer-core";
+import { PATIENCE, until } from "./until.mjs";
 
 const [binary, base, token, folder] = process.argv.slice(2);
-const PATIENCE = 40_000;
 const id = (name) => `[data-testid="${name}"]`;
-
-async function until(what, holds) {
-  const end = Date.now() + PATIENCE;
-  let last;
-  while (Date.now() < end) {
-    last = await holds();
-    if (last === true) return;
-    await new Promise((go) => setTimeout(go, 200));
-  }
-  throw new Error(`${what}: ${JSON.stringify(last)}`);
-}
 
 const state = (page) => page.$eval(id("state"), (element) => element.dataset.state);
 const is = (page, wanted) => until(`the state is ${wanted}`, async () => (await state(page)) === wanted || (await state(page)));

@@ -3,10 +3,10 @@
 // screenshots. Says what is wrong on standard error, and ends with 1 then.
 import axe from "axe-core";
 import { chromium } from "playwright-core";
+import { PATIENCE, until } from "./until.mjs";
 
 const [binary, base, token, folder] = process.argv.slice(2);
 const TONES = { ann: 700, bob: 1100 };
-const PATIENCE = 30_000;
 const browsers = [];
 
 /** A browser of its own, as each has one fake microphone. */
@@ -24,17 +24,6 @@ async function person(name, sound) {
   await page.goto(`${base}/r/${token}`);
   await page.getByTestId("name").fill(name);
   return { name, page, troubles };
-}
-
-async function until(what, holds) {
-  const end = Date.now() + PATIENCE;
-  let last;
-  while (Date.now() < end) {
-    last = await holds();
-    if (last === true) return;
-    await new Promise((go) => setTimeout(go, 200));
-  }
-  throw new Error(`${what}: ${JSON.stringify(last)}`);
 }
 
 const state = ({ page }) => page.getByTestId("state").getAttribute("data-state");
