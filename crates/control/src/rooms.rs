@@ -713,11 +713,7 @@ impl Rooms {
 }
 
 /// What a tile shows of a name-addr: the name, or the number where there is none.
-pub fn name_in(display_name: &str) -> String {
-    name_of(display_name)
-}
-
-fn name_of(display_name: &str) -> String {
+pub fn name_of(display_name: &str) -> String {
     if let Some(quoted) = display_name.trim_start().strip_prefix('"') {
         let name = unquoted(quoted);
         if !name.trim().is_empty() {

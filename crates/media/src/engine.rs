@@ -446,15 +446,15 @@ impl Engine {
         })
     }
 
-    /// A place for a browser in an open room, with that room's picture, or with `picture` when it is to be moved later to a room
-    /// of the same group that has one. What it says holds for a leg that is answered soon: time goes on from now.
-    pub fn reserve_web(&self, room: RoomId, picture: Option<VideoSpec>) -> Result<Reservation, Error> {
+    /// A place for a browser in an open room, with that room's picture. What it says holds for a leg that is answered soon: time goes on from now.
+    pub fn reserve_web(&self, room: RoomId) -> Result<Reservation, Error> {
         let placed = lock(&self.inner.rooms).get(&room).copied().ok_or(Error::Refused(Refused::UnknownRoom))?;
         let web = self.inner.web.as_ref().ok_or(Error::Refused(Refused::NoWebRtc))?;
         let ports = web.ports.get(placed.worker).cloned().unwrap_or_default();
-        let spec = picture.or(placed.video.map(|(_, spec)| spec));
-        let video =
-            spec.map(|spec| Ok::<_, Error>(VideoSeat { ports: None, spec, seed: Seed::random()? })).transpose()?;
+        let video = match placed.video {
+            Some((_, spec)) => Some(VideoSeat { ports: None, spec, seed: Seed::random()? }),
+            None => None,
+        };
         let seed = Seed::random()?;
         let video_ssrc = video.as_ref().map_or(0, |video| video.seed.ssrc.0);
         let local = LocalSecured {

@@ -200,7 +200,7 @@ impl LegState {
         send: &mut dyn FnMut(Transmit<'_>),
     ) -> Result<(), Strange> {
         match self {
-            Self::Rtp(_) => Err(Strange::Malformed),
+            Self::Rtp(_) => Err(Strange),
             Self::WebRtc(leg) => leg.handle_shared(arrived, port, from, bytes, send),
         }
     }

@@ -52,7 +52,7 @@ fn answered<T: Send + 'static>(ask: impl FnOnce(Reply<T>)) -> T {
 
 /// Brings a client into a room.
 fn enter(engine: &Engine, room: RoomId, client: &mut WebClient) -> LegId {
-    let reservation = engine.reserve_web(room, None).unwrap();
+    let reservation = engine.reserve_web(room).unwrap();
     let id = reservation.leg();
     let (leg, answer) = media::answer(client.offer(), reservation, LOOPBACK).unwrap();
     client.accept(&answer.sdp).unwrap_or_else(|e| panic!("{e}\n{}\n{}", client.offer(), answer.sdp));
@@ -245,7 +245,7 @@ fn offers_that_cannot_be_are_refused_with_the_reason() {
     engine.open_room(ROOM, RoomGroup(1), spec(8)).unwrap();
     let client = WebClient::new(WebOptions::default());
     let refused = |offer: &str| {
-        let reservation = engine.reserve_web(ROOM, None).unwrap();
+        let reservation = engine.reserve_web(ROOM).unwrap();
         media::answer(offer, reservation, LOOPBACK).map(drop).unwrap_err().to_string()
     };
     let offer = client.offer();
@@ -266,7 +266,7 @@ fn offers_that_cannot_be_are_refused_with_the_reason() {
     assert!(refused(&"a=x\r\n".repeat(1 << 18)).contains("longer than"));
     // A line that nobody takes is refused by name, the rest goes on.
     let with_data = format!("{offer}m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:data\r\n");
-    let reservation = engine.reserve_web(ROOM, None).unwrap();
+    let reservation = engine.reserve_web(ROOM).unwrap();
     let (_, answer) = media::answer(&with_data, reservation, LOOPBACK).unwrap();
     assert!(answer.sdp.contains("m=application 0 "), "{}", answer.sdp);
     assert!(answer.sdp.contains("a=ice-lite"), "{}", answer.sdp);

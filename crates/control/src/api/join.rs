@@ -25,7 +25,7 @@ use super::origin::Origin;
 use super::query::InPath;
 use crate::error::Error;
 use crate::ids::Id;
-use crate::rooms::{Left, Mode, Refusal, Visitor};
+use crate::rooms::{Left, Refusal, Visitor};
 
 pub(super) use actions::act;
 pub(super) use sessions::Sessions;
@@ -140,7 +140,7 @@ pub(super) async fn info(
         room: RoomInfo {
             subject: settings.subject,
             extension_number: settings.extension_number,
-            mode: if settings.mode == Mode::Video { "VIDEO" } else { "AUDIO" },
+            mode: settings.mode.as_str(),
             language: settings.language.unwrap_or_else(|| api.language.clone()),
             locked: door.locked,
             scheduled_start_at: settings.scheduled_start_at,

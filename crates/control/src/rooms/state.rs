@@ -612,6 +612,12 @@ impl State {
         let unknown = || Refusal::UnknownRoom(extension.chars().take(64).collect());
         let id = *self.by_extension.get(extension).ok_or_else(unknown)?;
         let room = self.rooms.get(&id).ok_or_else(unknown)?;
+        self.may_come(id, room, source, today)?;
+        self.seat(id, fresh, room.manners().is_some()).map_err(|refusal| refusal.unwrap_or_else(unknown))
+    }
+
+    /// Whether nothing bars a room's door for those from there: whoever comes, by whatever way, is asked this.
+    fn may_come(&self, id: Id, room: &Known, source: IpAddr, today: Timestamp) -> Result<(), Refusal> {
         if room.policy.locked {
             return Err(Refusal::RoomLocked);
         }
@@ -619,7 +625,7 @@ impl State {
         if room.room_pin.is_some() && !self.pin_guard.is_open(id, source, self.now) {
             return Err(Refusal::PinClosed);
         }
-        self.seat(id, fresh, room.manners().is_some()).map_err(|refusal| refusal.unwrap_or_else(unknown))
+        Ok(())
     }
 
     /// Whether the room could take one more now, whom an operator calls.

@@ -211,7 +211,8 @@ impl Rooms {
     }
 }
 
-fn seen(room: &Known) -> Vec<ParticipantView> {
+/// As they are by the state alone, without the engine's figures.
+pub(super) fn seen(room: &Known) -> Vec<ParticipantView> {
     let one = |p: &super::state::Participant| ParticipantView {
         id: p.id,
         display_name: p.display_name.clone(),

@@ -3,12 +3,11 @@
 
 use std::time::Duration;
 
-use super::state::State;
 use media::{Leg, Playback, PlaybackId, Reply, RoomId, RoomSpec, VideoSpec};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::state::{Effect, Fresh, Speech, Wish};
+use super::state::{Effect, Fresh, Speech, State, Wish};
 use super::{HangUp, Left, ParticipantId, RETRY, Rooms};
 use crate::error::Error;
 use crate::ids::Id;

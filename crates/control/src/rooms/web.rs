@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::floor::Act;
 use super::state::{Effect, State};
+use super::view::seen;
 use super::{Caller, Control, DialogOrder, Layout, ParticipantId, ParticipantView, Presence, Refusal, Rooms};
 use crate::error::Error;
 use crate::ids::Id;
@@ -102,7 +103,7 @@ impl Rooms {
     /// # Errors
     /// `NotFound`.
     pub fn door(&self, room: Id, source: IpAddr) -> Result<DoorView, Error> {
-        let mut state = self.state();
+        let state = self.state();
         let known = state.room(room).ok_or(Error::NotFound("room"))?;
         let (needs_pin, locked) = (known.asks_for_pin(), known.policy.locked);
         let closed = state.would_admit(room, source, store::now()).err();
@@ -139,7 +140,7 @@ impl Rooms {
             let seat = self.opened(&mut state, admitted)?;
             (seat, extension, leads)
         };
-        let reservation = self.inner.engine.reserve_web(seat.room, None)?;
+        let reservation = self.inner.engine.reserve_web(seat.room)?;
         let (leg, answer) = media::answer(offer, reservation, visitor.source).map_err(|error| match error {
             media::Error::Peer(reason) => Refusal::BadOffer(reason),
             media::Error::Refused(refused) => Refusal::BadOffer(refused.to_string()),
@@ -190,27 +191,35 @@ impl Rooms {
     ///
     /// # Errors
     /// `NotFound` when they are not in it.
-    pub async fn standing(&self, room: Id, participant: ParticipantId) -> Result<Standing, Error> {
-        let mut standing = {
-            let state = self.state();
-            let known = state.room(room).ok_or(Error::NotFound("room"))?;
-            let me = known.participants().iter().find(|p| p.id == participant).ok_or(Error::NotFound("session"))?;
-            Standing {
-                participants: Vec::new(),
-                may_unmute: me.chairman || !known.is_led_by_word(),
-                subject: known.subject.to_string(),
-                control: known.control(),
-                layout: known.layout,
-                language: known.language.as_deref().map(str::to_owned),
-                locked: known.policy.locked,
-                muted: known.policy.muted,
-                recording: known.call.as_ref().is_some_and(|call| call.recording.is_some()),
-            }
-        };
-        let all = self.participants(room).await?;
+    pub fn standing(&self, room: Id, participant: ParticipantId) -> Result<Standing, Error> {
+        let state = self.state();
+        let known = state.room(room).ok_or(Error::NotFound("room"))?;
+        let me = known.participants().iter().find(|p| p.id == participant).ok_or(Error::NotFound("session"))?;
         let shown = |view: &ParticipantView| matches!(view.presence, Presence::Joined | Presence::Waiting);
-        standing.participants = all.into_iter().filter(|view| view.id == participant || shown(view)).collect();
-        Ok(standing)
+        // The engine is not asked: a page shows none of its figures.
+        let all = seen(known).into_iter();
+        Ok(Standing {
+            participants: all.filter(|view| view.id == participant || shown(view)).collect(),
+            may_unmute: me.chairman || !known.is_led_by_word(),
+            subject: known.subject.to_string(),
+            control: known.control(),
+            layout: known.layout,
+            language: known.language.as_deref().map(str::to_owned),
+            locked: known.policy.locked,
+            muted: known.policy.muted,
+            recording: known.call.as_ref().is_some_and(|call| call.recording.is_some()),
+        })
+    }
+
+    /// Whether they lead the room.
+    ///
+    /// # Errors
+    /// `NotFound` when they are not in it.
+    pub fn is_chairman(&self, room: Id, participant: ParticipantId) -> Result<bool, Error> {
+        let state = self.state();
+        let known = state.room(room).ok_or(Error::NotFound("room"))?;
+        let me = known.participants().iter().find(|p| p.id == participant);
+        me.map(|me| me.chairman).ok_or(Error::NotFound("participant"))
     }
 
     /// Somebody mutes or unmutes themselves.

@@ -92,9 +92,9 @@ impl WebRtcLeg {
         send: &mut dyn FnMut(Transmit<'_>),
     ) -> Result<(), Strange> {
         let Self { link, inner, heard, end, .. } = self;
-        let told = link.receive(arrived, port, from, bytes)?;
+        let is_check = link.receive(arrived, port, from, bytes)?;
         link.drain(arrived, inner, end, send);
-        if link.take_media() || told.is_alive {
+        if link.take_media() || is_check {
             *heard = Some(arrived);
             inner.keep_alive(arrived);
         }

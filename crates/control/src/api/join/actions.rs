@@ -73,7 +73,7 @@ async fn carry_out(api: &Api, session: &Session, action: Action) -> Result<(), E
         Action::ClaimChairman { pin } => return rooms.claim_chair(room, me, &pin),
         _ => {}
     }
-    if !rooms.participant(room, me).await?.chairman {
+    if !rooms.is_chairman(room, me)? {
         return Err(Error::Forbidden("only the chairman may do this".into()));
     }
     match action {

@@ -17,7 +17,7 @@ use crate::api::Api;
 use crate::api::query::InPath;
 use crate::error::Error;
 use crate::ids::Id;
-use crate::rooms::{Control, ParticipantView, Presence, name_in};
+use crate::rooms::{ParticipantView, Presence, name_of};
 
 /// How often a view is looked at: nobody sees a quarter of a second in a roster.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -83,7 +83,7 @@ impl From<&ParticipantView> for Member {
     fn from(view: &ParticipantView) -> Self {
         Self {
             id: Id::from_raw(view.id.0),
-            name: name_in(&view.display_name),
+            name: name_of(&view.display_name),
             muted: view.muted,
             chairman: view.chairman,
             talking: view.talking && !view.muted,
@@ -96,8 +96,8 @@ impl From<&ParticipantView> for Member {
     }
 }
 
-async fn look(api: &Api, session: &Session) -> Result<View, Error> {
-    let standing = api.rooms.standing(session.room, session.participant).await?;
+fn look(api: &Api, session: &Session) -> Result<View, Error> {
+    let standing = api.rooms.standing(session.room, session.participant)?;
     let me = standing.participants.iter().find(|view| view.id == session.participant);
     let me = me.ok_or(Error::NotFound("session"))?;
     let picture = api.rooms.picture(session.room).ok();
@@ -127,7 +127,7 @@ async fn look(api: &Api, session: &Session) -> Result<View, Error> {
             locked: standing.locked,
             muted: standing.muted,
             recording: standing.recording,
-            control: if standing.control == Control::Master { "MASTER" } else { "FREE" },
+            control: standing.control.as_str(),
             language: standing.language.or_else(|| Some(api.language.clone())),
         },
         participants: standing.participants.iter().map(Member::from).collect(),
@@ -141,7 +141,7 @@ pub(in crate::api) async fn show(
     InPath(key): InPath<String>,
 ) -> Result<Json<View>, Error> {
     let session = api.sessions.find(&key)?;
-    Ok(Json(look(&api, &session).await?))
+    Ok(Json(look(&api, &session)?))
 }
 
 /// Where a stream is.
@@ -166,7 +166,7 @@ impl Following {
                 let data = serde_json::json!({ "reason": why });
                 return Some((Ok(Event::default().event("ended").data(data.to_string())), self));
             }
-            let view = look(&self.api, &self.session).await.ok();
+            let view = look(&self.api, &self.session).ok();
             let pause = match view.as_ref().map(|view| view.participants.len()) {
                 Some(MANY..) => LOOK_EVERY * 4,
                 _ => LOOK_EVERY,

@@ -13,7 +13,6 @@ use crate::ids::Id;
 use crate::menu::{Ask, Keyed, Manners, Menu, Step, Verdict};
 use crate::prompts::Phrase;
 use crate::rooms::floor::Act;
-use crate::rooms::pin_guard::{Closed, is_same};
 use crate::rooms::{HangUp, Left, ParticipantId, Refusal};
 
 /// A caller whose media do not come is spoken to all the same after this long: some phones are silent until they are.
@@ -288,27 +287,17 @@ impl State {
     /// What a PIN is worth. The admin PIN makes the chairman of whoever keys it; at the door the room's own opens too.
     fn judge(&mut self, participant: ParticipantId, keyed: &Keyed, is_at_the_door: bool) -> Option<Verdict> {
         let id = *self.by_participant.get(&participant)?;
-        let now = self.now;
         // Those whom we called have no address that they called from: they are counted as one.
         let source = self.participant_mut(participant)?.source.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        let room = self.rooms.get(&id)?;
-        if !self.pin_guard.is_open(id, source, now) {
-            return Some(Verdict::Closed);
-        }
-        // Both are compared, always.
-        let fits = |pin: &Option<Box<str>>| pin.as_deref().is_some_and(|pin| is_same(keyed.digits(), pin));
-        let (is_admin, is_guest) = (fits(&room.admin_pin), fits(&room.room_pin));
-        let extension = room.extension.to_string();
-        if is_admin {
+        let judged = self.judge_pin(id, source, keyed.digits(), Some(participant), is_at_the_door);
+        if judged == Ok(true) {
             self.participant_mut(participant)?.dialogue.leads = true;
         }
-        if is_admin || (is_guest && is_at_the_door) {
-            return Some(Verdict::Right);
-        }
-        let closed = self.pin_guard.wrong(id, source, now);
-        let room = self.rooms.get(&id)?;
-        self.news.refused(id, &extension, room.participants().iter().find(|p| p.id == participant), closed);
-        Some(if closed == Closed::No { Verdict::Wrong } else { Verdict::Closed })
+        Some(match judged {
+            Ok(_) => Verdict::Right,
+            Err(Refusal::PinWrong) => Verdict::Wrong,
+            Err(_) => Verdict::Closed,
+        })
     }
 }
 

@@ -27,27 +27,20 @@ impl State {
         let leads = match pin.filter(|pin| !pin.is_empty()) {
             None if room.room_pin.is_some() => return Err(Refusal::PinRequired),
             None => false,
-            Some(pin) => self.judge_pin(id, source, pin, None)?,
+            Some(pin) => self.judge_pin(id, source, pin, None, true)?,
         };
         let admitted = self.seat(id, fresh, false).map_err(|refusal| refusal.unwrap_or_else(unknown))?;
         Ok((admitted, leads))
     }
 
     /// Whether somebody from there would be let in now, if they bring what is asked for.
-    pub(in crate::rooms) fn would_admit(&mut self, id: Id, source: IpAddr, today: Timestamp) -> Result<(), Refusal> {
+    pub(in crate::rooms) fn would_admit(&self, id: Id, source: IpAddr, today: Timestamp) -> Result<(), Refusal> {
         if self.draining {
             return Err(Refusal::Draining);
         }
-        let (limits, seats, calls) = (self.limits, self.seats, self.call_count());
         let room = self.rooms.get(&id).ok_or_else(|| Refusal::UnknownRoom(String::new()))?;
-        if room.policy.locked {
-            return Err(Refusal::RoomLocked);
-        }
-        room.plan.admits(today)?;
-        if room.room_pin.is_some() && !self.pin_guard.is_open(id, source, self.now) {
-            return Err(Refusal::PinClosed);
-        }
-        room.has_place(limits, seats, calls)
+        self.may_come(id, room, source, today)?;
+        room.has_place(self.limits, self.seats, self.call_count())
     }
 
     /// Somebody in the room claims its chair with this PIN.
@@ -56,14 +49,19 @@ impl State {
         let id = *self.by_participant.get(&participant).ok_or_else(unknown)?;
         let nowhere = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
         let source = self.participant_mut(participant).and_then(|p| p.source).unwrap_or(nowhere);
-        match self.judge_pin(id, source, pin, Some(participant))? {
-            true => Ok(()),
-            false => Err(Refusal::PinWrong),
-        }
+        self.judge_pin(id, source, pin, Some(participant), false).map(drop)
     }
 
-    /// What a PIN is worth: true for the admin PIN. Wrong ones are counted; for somebody inside all but the admin PIN are wrong.
-    fn judge_pin(&mut self, id: Id, source: IpAddr, pin: &str, inside: Option<ParticipantId>) -> Result<bool, Refusal> {
+    /// What a PIN is worth, keyed or typed: true for the admin PIN, which makes the chairman; at the door the room's own opens too.
+    /// Wrong ones are counted.
+    pub(super) fn judge_pin(
+        &mut self,
+        id: Id,
+        source: IpAddr,
+        pin: &str,
+        who: Option<ParticipantId>,
+        is_at_the_door: bool,
+    ) -> Result<bool, Refusal> {
         if !self.pin_guard.is_open(id, source, self.now) {
             return Err(Refusal::PinClosed);
         }
@@ -71,13 +69,13 @@ impl State {
         // Both are compared, always.
         let fits = |wanted: &Option<Box<str>>| wanted.as_deref().is_some_and(|wanted| is_same(pin, wanted));
         let (is_admin, is_guest) = (fits(&room.admin_pin), fits(&room.room_pin));
-        if is_admin || (is_guest && inside.is_none()) {
+        if is_admin || (is_guest && is_at_the_door) {
             return Ok(is_admin);
         }
         let closed = self.pin_guard.wrong(id, source, self.now);
         let extension = room.extension.to_string();
         let room = self.rooms.get(&id);
-        let who = inside.and_then(|who| room?.participants().iter().find(|p| p.id == who));
+        let who = who.and_then(|who| room?.participants().iter().find(|p| p.id == who));
         self.news.refused(id, &extension, who, closed);
         Err(if closed == Closed::No { Refusal::PinWrong } else { Refusal::PinClosed })
     }

@@ -78,21 +78,10 @@ pub(crate) struct SharedPort {
     pub address: SocketAddr,
 }
 
-/// Why a datagram is not the leg's.
+/// A datagram that is not the leg's: no packet of any kind that belongs here, or a connectivity check that was not made with
+/// its password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Strange {
-    /// It is no packet of any kind that belongs here.
-    Malformed,
-    /// A connectivity check that was not made with the leg's password.
-    Unauthenticated,
-}
-
-/// What a datagram says by itself.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Told {
-    /// The far end is there.
-    pub is_alive: bool,
-}
+pub(crate) struct Strange;
 
 /// One stream to the far end.
 #[derive(Debug)]
@@ -284,28 +273,28 @@ impl Link {
 
 // -- in ----------------------------------------------------------------------------------------------------------------
 impl Link {
-    /// Takes a datagram; what comes of it is drained by the caller.
+    /// Takes a datagram; what comes of it is drained by the caller. True: it is a connectivity check, so the far end is there.
     pub(super) fn receive(
         &mut self,
         arrived: Instant,
         port: PortKey,
         from: SocketAddr,
         bytes: &[u8],
-    ) -> Result<Told, Strange> {
-        let own = self.ports.iter().find(|own| own.key == port).ok_or(Strange::Malformed)?;
-        let contents = bytes.try_into().map_err(|_| Strange::Malformed)?;
+    ) -> Result<bool, Strange> {
+        let own = self.ports.iter().find(|own| own.key == port).ok_or(Strange)?;
+        let contents = bytes.try_into().map_err(|_| Strange)?;
         let input =
             Input::Receive(arrived, Receive { proto: Protocol::Udp, source: from, destination: own.address, contents });
         let is_check = matches!(bytes.first(), Some(0..=3));
         if is_check && !self.rtc.accepts(&input) {
-            return Err(Strange::Unauthenticated);
+            return Err(Strange);
         }
         if !is_check {
             self.name_source(bytes);
         }
         // An error ends the session, which the next drain finds out.
         let _ends = self.rtc.handle_input(input);
-        Ok(Told { is_alive: is_check })
+        Ok(is_check)
     }
 
     /// A source that the description did not name belongs to the line that has its payload type.
