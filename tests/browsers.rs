@@ -120,6 +120,60 @@ fn browsers_and_a_phone_hear_each_other() {
 }
 
 #[test]
+fn personal_link_names_its_bearer_stands_for_the_pin_and_can_be_revoked() {
+    let server = setup().start();
+    let api = server.api();
+    let room = api.create_room_with("900", 10, &json!({ "room_pin": "1234", "admin_pin": "4321" }));
+    let path = format!("/api/conference_rooms/{room}/tokens");
+    let made = |body: Value| api.post(&path, &body).expect(200).json();
+    let chair = made(json!({ "name": "Ann \"B\"", "role": "CHAIRMAN", "expires_in": 3600 }));
+    assert_eq!((&chair["role"], &chair["name"]), (&"CHAIRMAN".into(), &"Ann \"B\"".into()));
+    let link = chair["token"].as_str().expect("a token");
+    assert_eq!(chair["url"], format!("/r/{link}"));
+    api.get(&format!("/r/{link}")).expect(200);
+    let guest = made(json!({}));
+    assert_eq!((&guest["role"], &guest["name"]), (&"PARTICIPANT".into(), &Value::Null));
+    let guest = guest["token"].as_str().expect("a token");
+
+    let info = |token: &str| api.send("GET", &format!("/join/{token}"), &[], &[]);
+    let seen = info(link).expect(200).json();
+    assert_eq!((&seen["needs_pin"], &seen["name"], &seen["role"]), (&false.into(), &chair["name"], &chair["role"]));
+    let (mut a, mut b) = (saying(700.0), saying(900.0));
+    let session = join(&api, link, "name=Somebody%20Else&muted=true", &[], &mut a);
+    let all = wait_participants(&api, &room, 1);
+    assert_eq!((&all[0]["chairman"], &all[0]["muted"]), (&true.into(), &true.into()));
+    assert_eq!(view(&api, &session)["participants"][0]["name"], "Ann \"B\"");
+    join(&api, guest, "name=Bob", &[], &mut b);
+    let all = wait_participants(&api, &room, 2);
+    assert!(all.iter().any(|p| p["chairman"] == false && p["display_name"].as_str().is_some_and(|n| n.contains("Bob"))));
+
+    // A letter more or less, another room's name in it: nobody signed that.
+    info(&format!("{link}A")).refused(404, "NOT_FOUND");
+    info(&link[..link.len() - 1]).refused(404, "NOT_FOUND");
+    for body in [json!({ "role": "ADMIN" }), json!({ "name": "" }), json!({ "expires_in": 59 })] {
+        api.post(&path, &body).refused(400, "VALIDATE_FAILED");
+    }
+    api.post("/api/conference_rooms/NzAw/tokens", &json!({})).refused(404, "NOT_FOUND");
+    let viewer = server.run(&["token", "create", "v", "--role", "viewer"]);
+    let viewer = api.with_token(viewer.lines().find(|line| line.starts_with("cnv_")));
+    viewer.post(&path, &json!({})).refused(403, "FORBIDDEN");
+
+    // Revoked, all links are dead, and those who are in stay in.
+    let old = token(&api, &room);
+    let renewed = api.act(&format!("{path}/revoke")).expect(200).json();
+    let renewed = renewed["token"].as_str().expect("a token");
+    assert_eq!((token(&api, &room).as_str(), renewed == old), (renewed, false));
+    for dead in [link, guest, &old] {
+        info(dead).refused(404, "NOT_FOUND");
+        post(&api, dead, "", &[], a.offer()).refused(404, "NOT_FOUND");
+    }
+    info(renewed).expect(200);
+    assert_eq!(wait_participants(&api, &room, 2).len(), 2);
+    let log = server.log();
+    assert!([link, guest, &old, renewed].iter().all(|token| !log.contains(*token)), "a token is in the log");
+}
+
+#[test]
 fn a_phone_and_two_browsers_are_in_one_recording() {
     let server = setup().start();
     let api = server.api();

@@ -23,6 +23,7 @@ mod recordings;
 mod rest;
 mod restart;
 mod sign_in;
+mod sip_websocket;
 mod sipp_calls;
 mod sipp_video;
 mod support;

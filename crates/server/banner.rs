@@ -26,7 +26,7 @@ pub(crate) fn print(config: &Config, data_dir: &DataDir, server: &Server) -> Out
         [] => "nobody: sip.allow is empty".to_owned(),
         networks => networks.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
     };
-    let scheme = if config.api.tls.is_some() { "https" } else { "http" };
+    let scheme = if config.api.listens_with_tls() { "https" } else { "http" };
     let (lo, hi) = (config.media.rtp_ports.start(), config.media.rtp_ports.end());
     let (workers, legs) = (config.media.workers, config.server.max_participants);
     let data = data_dir.path().display();
@@ -38,6 +38,9 @@ pub(crate) fn print(config: &Config, data_dir: &DataDir, server: &Server) -> Out
     writeln!(out, "  dial     sip:EXTENSION@{sip} ({transports}), from {allow}")?;
     writeln!(out, "  media    UDP ports {lo}-{hi}, {workers} media threads, up to {legs} participants")?;
     writeln!(out, "  API      {scheme}://{api}/api, token in {token_path}")?;
+    if let Some(secure) = server.tls_address() {
+        writeln!(out, "           https://{}/api", reachable(secure))?;
+    }
     if config.api.is_exposed() {
         writeln!(
             out,

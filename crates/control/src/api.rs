@@ -20,6 +20,7 @@ mod query;
 mod recordings;
 mod rooms;
 mod servers;
+mod sip_socket;
 mod tls;
 mod webhooks;
 
@@ -33,12 +34,13 @@ use tokio::net::TcpListener;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::auth::{SignIn, Tokens};
+use crate::auth::{Links, SignIn, Tokens};
 use crate::config::{Config, TurnConfig};
 use crate::error::Error;
 use crate::events::Delivery;
 use crate::metrics::{Metrics, ProcessUsage};
 use crate::rooms::Rooms;
+use crate::sip::{Browsers, SocketDoor};
 use crate::store::Store;
 use blobs::SignedUrls;
 use ipnet::IpNet;
@@ -67,6 +69,10 @@ pub struct Api {
     /// Of rooms that name none.
     language: String,
     sessions: join::Sessions,
+    links: Links,
+    sip_sockets: SocketDoor,
+    /// Where people reach this server; empty: nobody said.
+    public_url: String,
 }
 
 impl Api {
@@ -81,12 +87,14 @@ impl Api {
         metrics: Metrics,
         usage: Arc<ProcessUsage>,
         delivery: Delivery,
+        browsers: Browsers,
     ) -> Result<Self, Error> {
+        let Browsers { sockets: sip_sockets, links, .. } = browsers;
+        let tokens = links.tokens().clone();
         let urls = match config.recordings.private_urls {
             true => Some(SignedUrls::open(&store, config.recordings.url_ttl).await?),
             false => None,
         };
-        let tokens = Tokens::new(store.clone(), config.live.clone(), config.auth.failures_per_minute);
         let sign_in = SignIn::new(store.clone(), tokens.clone(), &config.auth);
         Ok(Self {
             rooms,
@@ -105,7 +113,24 @@ impl Api {
             turn: config.webrtc.as_ref().and_then(|webrtc| webrtc.turn.clone()),
             language: config.prompts.language.clone(),
             sessions: join::Sessions::default(),
+            links,
+            sip_sockets,
+            public_url: config.api.public_url.clone(),
         })
+    }
+}
+
+impl Api {
+    /// The page to join with by this token.
+    fn page_of(&self, token: &str) -> String {
+        format!("{}/r/{token}", self.public_url)
+    }
+
+    /// Host and port of SIP over secure WebSocket, where there is any.
+    fn secure_socket(&self) -> Option<(String, u16)> {
+        let url = url::Url::parse(&self.public_url).ok()?;
+        let host = url.host_str().filter(|_| self.serves_browsers && url.scheme() == "https")?;
+        Some((host.to_owned(), url.port_or_known_default()?))
     }
 }
 
@@ -129,6 +154,8 @@ fn documented() -> Vec<(&'static str, MethodRouter<Arc<Api>>)> {
         ("/api/conference_rooms/{id}/unlock", post(rooms::unlock)),
         ("/api/conference_rooms/{id}/start_recording", post(rooms::start_recording)),
         ("/api/conference_rooms/{id}/stop_recording", post(rooms::stop_recording)),
+        ("/api/conference_rooms/{id}/tokens", post(rooms::tokens::create)),
+        ("/api/conference_rooms/{id}/tokens/revoke", post(rooms::tokens::revoke)),
         ("/api/conference_rooms/{id}/participants", get(participants::list)),
         ("/api/conference_rooms/{id}/participants/layout", post(participants::layout)),
         ("/api/conference_rooms/{id}/participants/invite", post(participants::invite)),
@@ -184,6 +211,7 @@ fn links() -> Vec<(&'static str, MethodRouter<Arc<Api>>)> {
         ("/join/session/{key}", get(join::show).patch(join::patch).delete(join::leave)),
         ("/join/session/{key}/events", get(join::follow)),
         ("/join/session/{key}/actions", post(join::act)),
+        ("/ws", get(sip_socket::upgrade)),
     ]
 }
 

@@ -6,7 +6,9 @@ mod attempts;
 mod budget;
 mod configured;
 mod keeper;
+mod links;
 mod password;
+mod personal;
 mod sign_in;
 mod tokens;
 
@@ -23,7 +25,10 @@ use crate::store::{self, Role, Session, Source, Store, TokenKind, TokenRecord};
 
 pub use configured::keep_in_step;
 pub use keeper::keep_house;
+pub use links::{Links, Pass};
 pub use password::{check_strength, is_password_hash, password_hash};
+use personal::{Checked, Claim, MAX_PERSONAL_BYTES, PersonalTokens};
+pub use personal::{JoinRole, Personal};
 pub use sign_in::{Granted, SignIn};
 pub use tokens::{Identity, Tokens};
 

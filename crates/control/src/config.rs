@@ -10,6 +10,7 @@ mod mail;
 mod meaning;
 mod outbound;
 mod raw;
+mod web;
 mod webrtc;
 
 use std::collections::BTreeMap;
@@ -137,14 +138,23 @@ pub struct ApiConfig {
     pub metrics: bool,
     /// The API speaks HTTPS with these.
     pub tls: Option<TlsConfig>,
+    /// HTTPS has this address, and `listen` stays HTTP; `None`: with a certificate, `listen` is HTTPS.
+    pub tls_listen: Option<SocketAddr>,
+    /// Where people reach this server, such as `https://conference.example.org`; empty: nobody said.
+    pub public_url: String,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
 }
 
 impl ApiConfig {
+    /// `listen` is HTTPS.
+    pub fn listens_with_tls(&self) -> bool {
+        self.tls.is_some() && self.tls_listen.is_none()
+    }
+
     /// Others than this machine can reach it, and whoever is on the way can read along.
     pub fn is_exposed(&self) -> bool {
-        self.tls.is_none() && !self.listen.ip().to_canonical().is_loopback()
+        !self.listens_with_tls() && !self.listen.ip().to_canonical().is_loopback()
     }
 }
 
@@ -155,6 +165,8 @@ pub struct TlsConfig {
     pub certificate: PathBuf,
     /// Its private key.
     pub key: PathBuf,
+    /// Both are made here, and made anew before they end, for a machine of these names and addresses.
+    pub self_signed: Option<Vec<String>>,
 }
 
 /// Who may use the API, and for how long.
@@ -464,6 +476,7 @@ const SECRET_KEYS: &[&str] = &[
     "pbx.password",
     "trunks",
     "webhooks.secret",
+    "webrtc.sip_accounts",
     "webrtc.turn_secret",
 ];
 
@@ -590,7 +603,8 @@ mod tests {
             text,
             format!(
                 "api.lissten ({}:3): unknown setting; did you mean api.listen? In [api] there are: body_limit_bytes, listen, \
-                 metrics, metrics_listen, requests_per_minute, tls_certificate, tls_key, trusted_proxies",
+                 metrics, metrics_listen, public_url, requests_per_minute, tls_certificate, tls_key, tls_listen, tls_self_signed, \
+                 trusted_proxies",
                 path.display()
             )
         );

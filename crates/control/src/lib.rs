@@ -49,7 +49,7 @@ use events::{Delivery, EventFeed, Journal};
 use invitations::{Courier, InvitationMetrics};
 use metrics::{Metrics, ProcessUsage};
 use rooms::Rooms;
-use sip::{Peers, SipHandle, SipMetrics};
+use sip::{Browsers, Peers, SipHandle, SipMetrics};
 use store::Store;
 
 /// At the end: for recordings to be complete on the disk and in the store.
@@ -72,6 +72,8 @@ pub struct Server {
     api: Arc<Api>,
     feed: EventFeed,
     api_listener: TcpListener,
+    /// HTTPS, when it has an address of its own.
+    tls_listener: Option<TcpListener>,
     certificates: Option<Certificates>,
     sip: SipHandle,
     /// To whoever registers them.
@@ -114,9 +116,15 @@ impl Server {
         let usage = Arc::new(ProcessUsage::new());
         let delivery = Delivery::open(&config, store.clone(), journal.clone()).await?;
         metrics.register(|registry| delivery.metrics.register(registry));
-        let (for_api, usage_of_api) = (delivery.clone(), Arc::clone(&usage));
-        let api = Api::new(&config, rooms.clone(), store.clone(), metrics.clone(), usage_of_api, for_api).await?;
+        let for_api = delivery.clone();
+        let browsers = Browsers::open(&config, &store).await?;
+        let (usage_of_api, web) = (Arc::clone(&usage), browsers.clone());
+        let api = Api::new(&config, rooms.clone(), store.clone(), metrics.clone(), usage_of_api, for_api, web).await?;
         let api_listener = bind("api.listen", config.api.listen).await?;
+        let tls_listener = match config.api.tls_listen {
+            Some(address) => Some(bind("api.tls_listen", address).await?),
+            None => None,
+        };
         if config.api.is_exposed() {
             let address = config.api.listen;
             tracing::warn!(%address, "the API listens beyond this machine without TLS: passwords and tokens can be read");
@@ -132,7 +140,7 @@ impl Server {
         let (known, extensions) = watch::channel(Arc::default());
         let leaving = CancellationToken::new();
         let (trunks, pbx) = (config.trunks.clone(), config.pbx.clone());
-        let peers = Peers { trunks, pbx, extensions, leaving: leaving.clone() };
+        let peers = Peers { trunks, pbx, extensions, leaving: leaving.clone(), browsers };
         let (settings, live) = (config.sip.clone(), config.live.clone());
         // Last: from here on calls come.
         let sip = sip::serve(settings, peers, live, rooms.clone(), sip_metrics, end_of_calls.clone())
@@ -151,6 +159,7 @@ impl Server {
             api: Arc::new(api),
             feed,
             api_listener,
+            tls_listener,
             certificates,
             sip,
             known_extensions: known,
@@ -172,6 +181,11 @@ impl Server {
     /// When the system does not say.
     pub fn api_address(&self) -> std::io::Result<SocketAddr> {
         self.api_listener.local_addr()
+    }
+
+    /// Where the API listens with HTTPS, when that is another address.
+    pub fn tls_address(&self) -> Option<SocketAddr> {
+        self.tls_listener.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
     /// The API's certificate, when it speaks HTTPS.
@@ -234,8 +248,11 @@ impl Server {
         });
 
         let mut serving = JoinSet::new();
+        let router = || api::router(Arc::clone(&self.api));
+        let (with_tls, certificates) = (self.config.api.listens_with_tls(), self.certificates);
         let listeners = [
-            Some((self.api_listener, self.certificates, api::router(Arc::clone(&self.api)))),
+            Some((self.api_listener, certificates.clone().filter(|_| with_tls), router())),
+            self.tls_listener.map(|listener| (listener, certificates, router())),
             self.metrics_listener.map(|listener| (listener, None, api::metrics_router(Arc::clone(&self.api)))),
         ];
         for (listener, certificates, router) in listeners.into_iter().flatten() {

@@ -53,7 +53,7 @@ pub(crate) use recording::whole_seconds;
 pub use settings::{Control, Layout, Mode, OutboundCallerId, Policy, RoomRecord, RoomSettings};
 pub use tiles::{HIDDEN, Pins};
 pub use view::{ParticipantView, Presence, RoomState, RoomStatus, ServerLoad};
-pub use web::{DoorView, Standing, Transport, Visit, Visitor};
+pub use web::{DoorView, Key, Standing, Transport, Visit, Visitor};
 
 /// How long a dialog may take to accept an order before we go on without it.
 const ORDER_PATIENCE: Duration = Duration::from_secs(5);
@@ -79,6 +79,20 @@ pub struct Caller {
     pub call_id: String,
     /// How rooms tells the dialog what to do.
     pub dialog: mpsc::Sender<DialogOrder>,
+    /// How they get past the door.
+    pub entry: Entry,
+}
+
+/// How a caller gets past a room's door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// The menu asks for what is to be asked.
+    ByMenu,
+    /// What they brought was judged: nothing more is asked.
+    Judged {
+        /// They lead the room.
+        leads: bool,
+    },
 }
 
 /// What rooms tells a dialog.
@@ -406,7 +420,8 @@ impl Rooms {
     #[expect(clippy::unused_async, reason = "finding the room's node will ask others; callers are ready for it")]
     pub async fn admit(&self, caller: &Caller) -> Result<Seat, Refusal> {
         let fresh = self.fresh();
-        let door = Door { extension: &caller.extension, source: caller.source.ip(), today: store::now() };
+        let is_invited = matches!(caller.entry, Entry::Judged { .. });
+        let door = Door { extension: &caller.extension, source: caller.source.ip(), today: store::now(), is_invited };
         let admitted = {
             let mut state = self.state();
             state.admit(door, fresh).and_then(|admitted| self.opened(&mut state, admitted))
@@ -452,26 +467,16 @@ impl Rooms {
     /// this is dropped before it is done.
     pub async fn join(
         &self,
-        seat: Seat,
-        caller: Caller,
-        leg: media::Leg,
-        answer: &Answer,
-    ) -> Result<ParticipantId, Refusal> {
-        self.join_as(seat, caller, leg, answer, Transport::Sip).await
-    }
-
-    async fn join_as(
-        &self,
         mut seat: Seat,
         caller: Caller,
         leg: media::Leg,
         answer: &Answer,
-        transport: Transport,
     ) -> Result<ParticipantId, Refusal> {
         let id = ParticipantId(self.inner.store.ids().next().raw());
         let (extension, hall) = (caller.extension.clone(), self.fresh_room());
+        let leads = caller.entry == Entry::Judged { leads: true };
         let mut participant = Participant::new(id, leg.id(), hall, caller, answer, store::now());
-        participant.transport = transport;
+        participant.transport = if leg.is_web() { Transport::WebRtc } else { Transport::Sip };
         tracing::info!(
             room = extension,
             participant = id.0,
@@ -487,6 +492,9 @@ impl Rooms {
             sat.inspect(|_| seat.owner = None)
         };
         self.settle_in(id, leg, sit).await?;
+        if leads {
+            self.change(|state| state.appoint(id));
+        }
         Ok(id)
     }
 

@@ -1,8 +1,8 @@
-//! SIP signalling: calls in and out, on UDP and TCP. The only place that names `rsipstack`; runs on the tokio runtime; what an SDP
+//! SIP signalling: calls in and out, on UDP, TCP and WebSocket. The only place that names `rsipstack`; runs on the tokio runtime; what an SDP
 //! body means is media's.
 //!
 //! ```text
-//! flow, tcp ──> wire ──> ingress ──┬─> an answer that nothing is remembered of
+//! flow, tcp, socket ─> wire ─> ingress ──┬─> an answer that nothing is remembered of
 //!  sockets      bytes    dispatch  ├─> dialogs ──> call      requests within a dialog
 //!                                  └─> screen, admission ──> call ──> reception ──> rooms, media
 //! rooms ──> departure ──> outgoing ──> names, client, digest ──> call       a route of the dial plan, dialled
@@ -26,18 +26,23 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
-use crate::config::{Live, PbxConfig, SipConfig};
+use crate::auth::{Links, Tokens};
+use crate::config::{Config, Live, PbxConfig, SipConfig, SipCredentials};
 use crate::dialing::Trunk;
+use crate::error::Error;
 use crate::rooms::Rooms;
+use crate::store::Store;
 
 mod address;
 mod admission;
 mod call;
 mod client;
+mod credentials;
 mod departure;
 mod dialog;
 mod dialogs;
 mod digest;
+mod door;
 mod flow;
 mod identity;
 mod info;
@@ -51,6 +56,7 @@ mod reception;
 mod registration;
 mod rejection;
 mod screen;
+mod socket;
 mod tcp;
 mod transaction;
 mod wire;
@@ -66,8 +72,10 @@ mod registration_tests;
 
 pub use metrics::SipMetrics;
 pub use registration::Extensions;
+pub use socket::{SocketDoor, SocketEnd};
 
 use call::Call;
+use door::Door;
 use flow::{UdpPort, UdpSide};
 use ingress::Stack;
 
@@ -98,9 +106,25 @@ pub enum SipError {
         /// What the kernel says.
         source: std::io::Error,
     },
+    /// No randomness.
+    #[error("SIP over WebSocket: {0}")]
+    Door(Error),
     /// Neither UDP nor TCP is on.
     #[error("SIP is switched off for both UDP and TCP")]
     NoTransport,
+}
+
+impl Browsers {
+    /// As the settings have it, with the installation's key.
+    ///
+    /// # Errors
+    /// `Busy` when the database cannot be written.
+    pub async fn open(config: &Config, store: &Store) -> Result<Self, Error> {
+        let tokens = Tokens::new(store.clone(), config.live.clone(), config.auth.failures_per_minute);
+        let links = Links::open(store.clone(), tokens).await?;
+        let accounts = config.webrtc.as_ref().map(|webrtc| webrtc.sip_accounts.clone()).unwrap_or_default();
+        Ok(Self { sockets: SocketDoor::default(), links, accounts })
+    }
 }
 
 /// Running signalling.
@@ -152,6 +176,19 @@ pub struct Peers {
     pub extensions: Extensions,
     /// Cancelled when no more calls are to come: registrations are taken back.
     pub leaving: CancellationToken,
+    /// Browsers.
+    pub browsers: Browsers,
+}
+
+/// How browsers come in by SIP.
+#[derive(Clone, Debug)]
+pub struct Browsers {
+    /// Where the API hands their connections over.
+    pub sockets: SocketDoor,
+    /// What join tokens open.
+    pub links: Links,
+    /// Who comes in with a password.
+    pub accounts: Vec<SipCredentials>,
 }
 
 /// Listens; who may call, and how often, is read from `live` each time. On `shutdown` every call gets BYE, registrations are
@@ -169,7 +206,8 @@ pub async fn serve(
 ) -> Result<SipHandle, SipError> {
     let doorkeeper = rooms.clone();
     let accepting = Box::new(move || doorkeeper.accepting());
-    let Peers { trunks, pbx, extensions, leaving } = peers;
+    let Peers { trunks, pbx, extensions, leaving, browsers } = peers;
+    let door = Door::new(browsers.links, browsers.accounts).map_err(SipError::Door)?;
     let shared_users = registration::shared_users(&trunks, pbx.as_ref());
     let timers = EndpointOption::default();
     let (front, calls) = Front::open(settings, shared_users, live, metrics, timers, accepting).await?;
@@ -178,7 +216,9 @@ pub async fn serve(
     if let Some(orders) = rooms.call_orders() {
         tokio::spawn(departure::run(Arc::clone(&stack), rooms.clone(), orders, hang_up_all.clone()));
     }
-    let reception = tokio::spawn(reception::run(Arc::clone(&stack), rooms, calls, hang_up_all.clone()));
+    let reception = reception::run(Arc::clone(&stack), rooms, calls, hang_up_all.clone(), Arc::new(door));
+    let reception = tokio::spawn(reception);
+    browsers.sockets.open(&stack);
     tokio::spawn(peers::follow(Arc::clone(&stack), trunks.clone(), pbx.clone()));
     let registered = tokio::spawn(registration::run(Arc::clone(&stack), trunks, pbx, extensions, leaving.clone()));
     let closing = Arc::clone(&stack);

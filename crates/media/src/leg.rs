@@ -96,6 +96,11 @@ pub(crate) enum Held {
 }
 
 impl Leg {
+    /// It is a browser's: ICE and DTLS-SRTP, on the sockets that its worker shares out.
+    pub fn is_web(&self) -> bool {
+        matches!(self.state, LegState::WebRtc(_))
+    }
+
     /// Which leg.
     pub fn id(&self) -> LegId {
         self.state.id()

@@ -1,4 +1,4 @@
-//! A small SIP user agent (RFC 3261) over UDP or TCP: calls, holds, cancels, hangs up, and answers what a server may
+//! A small SIP user agent (RFC 3261) over UDP, TCP or WebSocket: calls, holds, cancels, hangs up, and answers what a server may
 //! send in a dialog. A test tool: simple, and strict on what it receives. Whatever breaks the RFC is kept as a violation;
 //! dropping the agent with violations fails the test.
 
@@ -52,7 +52,7 @@ struct State {
     requests: Vec<Message>,
     retransmissions: u64,
     repeated_finals: u64,
-    /// The connection was closed by the server (TCP).
+    /// The connection was closed by the server (TCP, WebSocket).
     closed: bool,
 }
 
@@ -132,7 +132,7 @@ impl SipUa {
         self.shared.local
     }
 
-    /// The server closed the TCP connection.
+    /// The server closed the connection.
     pub fn is_closed(&self) -> bool {
         self.shared.lock().closed
     }
@@ -177,6 +177,8 @@ impl Shared {
         match self.wire.transport() {
             Transport::Udp => format!("<sip:{}@{}>", self.user, self.local),
             Transport::Tcp => format!("<sip:{}@{};transport=tcp>", self.user, self.local),
+            // A browser has no address that others could reach (RFC 7118 §5).
+            Transport::Ws => format!("<sip:{}@{:x}.invalid;transport=ws>", self.user, self.seed),
         }
     }
 

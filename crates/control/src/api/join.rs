@@ -23,9 +23,10 @@ use sha1::Sha1;
 use super::Api;
 use super::origin::Origin;
 use super::query::InPath;
+use crate::auth::{Pass, Personal};
 use crate::error::Error;
 use crate::ids::Id;
-use crate::rooms::{Left, Refusal, Visitor};
+use crate::rooms::{Key, Left, Refusal, Visitor};
 
 pub(super) use actions::act;
 pub(super) use sessions::Sessions;
@@ -36,8 +37,6 @@ const SDP: &str = "application/sdp";
 const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 /// A session description: browsers' are a tenth of it.
 const MAX_OFFER_BYTES: usize = 64 * 1024;
-/// Longer ones were never made here.
-const MAX_TOKEN_BYTES: usize = 128;
 
 /// Of the room, what a page shows before one is in.
 #[derive(Serialize)]
@@ -103,23 +102,14 @@ fn refused(refusal: Refusal, api: &Api, room: Id) -> Error {
     }
 }
 
-/// The room of a link. Guessing is slowed as it is for the API's own tokens.
-async fn room_of(api: &Api, from: std::net::IpAddr, token: &str) -> Result<Id, Error> {
-    api.tokens.may_be_strange(from)?;
-    let found = match (1..=MAX_TOKEN_BYTES).contains(&token.len()) {
-        true => api.store.room_of_token(token).await?,
-        false => None,
-    };
-    found.ok_or_else(|| api.tokens.stranger(from, Error::NotFound("link")))
-}
-
 /// `GET /join/{token}`
 pub(super) async fn info(
     State(api): State<Arc<Api>>,
     Origin(from): Origin,
     InPath(token): InPath<String>,
 ) -> Result<Json<Info>, Error> {
-    let id = room_of(&api, from, &token).await?;
+    let pass = api.links.pass(&token, from).await?;
+    let id = pass.room;
     let room = api.store.room(id).await?;
     let door = api.rooms.door(id, from)?;
     let state = match &door.closed {
@@ -133,9 +123,9 @@ pub(super) async fn info(
     let settings = room.settings;
     Ok(Json(Info {
         state: if api.serves_browsers { state } else { "UNAVAILABLE" },
-        needs_pin: door.needs_pin,
-        name: None,
-        role: "PARTICIPANT",
+        needs_pin: door.needs_pin && pass.personal.is_none(),
+        role: if pass.personal.as_ref().is_some_and(Personal::leads) { "CHAIRMAN" } else { "PARTICIPANT" },
+        name: pass.personal.map(|personal| personal.name).filter(|name| !name.is_empty()),
         ice_servers: ice_servers(&api, Timestamp::now()),
         room: RoomInfo {
             subject: settings.subject,
@@ -191,12 +181,14 @@ async fn enter(
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<Response, Error> {
-    let room = room_of(&api, from, token).await?;
+    let Pass { room, personal } = api.links.pass(token, from).await?;
     let offer = described(headers, body, SDP)?;
     let pin = headers.get(PIN).and_then(|pin| pin.to_str().ok()).map(str::trim);
     let muted = wishes.muted.as_deref().is_some_and(|muted| matches!(muted, "true" | "1" | ""));
     let pin = pin.map(|pin| pin.chars().take(16).collect());
-    let visitor = Visitor { name: wishes.name, source: from, pin, muted };
+    let named = personal.as_ref().map(|personal| personal.name.clone()).filter(|name| !name.is_empty());
+    let key = personal.map_or(Key::Pin(pin), |personal| Key::Invited { leads: personal.leads() });
+    let visitor = Visitor { name: named.unwrap_or(wishes.name), source: from, key, muted };
     let visit = api.rooms.visit(room, visitor, offer).await.map_err(|refusal| refused(refusal, &api, room))?;
     let answer = visit.answer.clone();
     let key = api.sessions.begin(&api.rooms, room, visit)?;

@@ -98,6 +98,11 @@ pub(super) struct Connection {
 }
 
 impl Connection {
+    /// It is TLS, or will be.
+    pub(super) const fn is_secure(&self) -> bool {
+        !matches!(self.stream, Stream::Plain(_))
+    }
+
     /// Goes on with the handshake; ready when there is none, or no more.
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Stream::Handshake(handshake) = &mut self.stream else { return Poll::Ready(Ok(())) };
@@ -200,7 +205,8 @@ mod tests {
 
     async fn listener() -> (tempfile::TempDir, Bounded, SocketAddr) {
         let dir = tempfile::tempdir().unwrap();
-        let files = TlsConfig { certificate: dir.path().join("cert.pem"), key: dir.path().join("key.pem") };
+        let files =
+            TlsConfig { certificate: dir.path().join("cert.pem"), key: dir.path().join("key.pem"), self_signed: None };
         let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
         std::fs::write(&files.certificate, made.cert.pem()).unwrap();
         std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();

@@ -72,6 +72,8 @@ pub(super) const OPERATION: &str = "Operation";
         rooms::unlock,
         rooms::start_recording,
         rooms::stop_recording,
+        rooms::tokens::create,
+        rooms::tokens::revoke,
         participants::list,
         participants::layout,
         participants::invite,

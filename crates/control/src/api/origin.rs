@@ -20,11 +20,15 @@ const MAX_HOPS: usize = 32;
 
 /// The far end of a connection.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(SocketAddr);
+pub(super) struct Peer {
+    pub(super) address: SocketAddr,
+    /// It speaks TLS with us.
+    pub(super) is_secure: bool,
+}
 
 impl Connected<IncomingStream<'_, Bounded>> for Peer {
     fn connect_info(stream: IncomingStream<'_, Bounded>) -> Self {
-        Self(*stream.remote_addr())
+        Self { address: *stream.remote_addr(), is_secure: stream.io().is_secure() }
     }
 }
 
@@ -42,7 +46,7 @@ impl FromRequestParts<Arc<Api>> for Origin {
 
 fn origin(extensions: &Extensions, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     // A request that came over no connection was made in this process.
-    let peer = extensions.get::<ConnectInfo<Peer>>().map_or(Ipv4Addr::LOCALHOST.into(), |info| info.0.0.ip());
+    let peer = extensions.get::<ConnectInfo<Peer>>().map_or(Ipv4Addr::LOCALHOST.into(), |info| info.0.address.ip());
     let is_trusted = |ip: IpAddr| trusted.iter().any(|network| network.contains(&ip));
     let mut client = peer.to_canonical();
     let named = headers.get_all("x-forwarded-for").into_iter().rev();
@@ -68,7 +72,7 @@ mod tests {
 
     fn from(peer: &str, forwarded: &[&str], trusted: &[&str]) -> String {
         let mut extensions = Extensions::new();
-        extensions.insert(ConnectInfo(Peer(peer.parse().unwrap())));
+        extensions.insert(ConnectInfo(Peer { address: peer.parse().unwrap(), is_secure: false }));
         let mut headers = HeaderMap::new();
         for value in forwarded {
             headers.append("x-forwarded-for", value.parse().unwrap());

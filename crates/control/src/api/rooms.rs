@@ -3,6 +3,7 @@
 pub(super) mod picture;
 mod rendered;
 mod rules;
+pub(super) mod tokens;
 
 use std::sync::Arc;
 
@@ -115,7 +116,7 @@ pub(super) struct WholeRoom {
     /// SIP domain.
     #[schema(examples("192.0.2.10"))]
     domain: Option<String>,
-    /// Host of the secure WebSocket; null when none is offered.
+    /// Host of the secure WebSocket, `wss://HOST:PORT/ws`; null where the setting `api.public_url` does not say.
     #[schema(examples("conference.example.org"))]
     sbc_host: Option<String>,
     /// Its port.
@@ -251,14 +252,14 @@ pub(super) async fn show(
     let mut room = api.store.room(id(&room, "room")?).await?;
     let server = api.store.server(api.rooms.server()).await?;
     let outbound_caller_ids = room.settings.outbound_caller_ids.take();
+    let (sbc_host, sbc_port) = api.secure_socket().unzip();
     let token = Some(std::mem::take(&mut room.token)).filter(|_| who.role > Role::Viewer);
     Ok(Json(WholeRoom {
         room: Room::new(room, who.role),
         outbound_caller_ids,
         domain: server.ipv4.or(server.ipv6),
-        // No secure WebSocket is offered.
-        sbc_host: None,
-        sbc_port: None,
+        sbc_host,
+        sbc_port,
         token,
     }))
 }

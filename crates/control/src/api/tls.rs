@@ -1,6 +1,8 @@
 //! The API's certificate: read from its files at the start, and again when they change, on a task that looks every second.
 //! New connections get the present one; those that are open keep theirs. A broken new pair changes nothing.
 
+mod self_signed;
+
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -47,6 +49,7 @@ impl Certificates {
     /// # Errors
     /// `Broken`, naming the setting and the file, when one cannot be read or they do not belong together.
     pub fn open(files: &TlsConfig) -> Result<Self, Error> {
+        made_if_needed(files).map_err(Error::Broken)?;
         let read = stamps(files);
         let config = load(files).map_err(Error::Broken)?;
         let present = Present { config, read, looked: read };
@@ -71,6 +74,9 @@ impl Certificates {
 
     /// Takes changed files over, once they have not changed since the last look: one of two may have been written first.
     fn look(&self) {
+        if let Err(error) = made_if_needed(&self.files) {
+            tracing::debug!(error, "the API keeps its present certificate");
+        }
         let now = stamps(&self.files);
         let settled = {
             let mut present = self.present();
@@ -101,6 +107,16 @@ impl Certificates {
     fn present(&self) -> MutexGuard<'_, Present> {
         self.present.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Where the certificate is of our own making.
+fn made_if_needed(files: &TlsConfig) -> Result<(), String> {
+    let Some(names) = &files.self_signed else { return Ok(()) };
+    let made = self_signed::ensure(files, names).map_err(|why| format!("api.tls_self_signed: {why}"))?;
+    if made {
+        tracing::info!(certificate = %files.certificate.display(), "a self-signed certificate was made");
+    }
+    Ok(())
 }
 
 fn stamps(files: &TlsConfig) -> Stamps {
@@ -162,7 +178,8 @@ mod tests {
 
     fn files(certificate: &str, key: &str) -> Files {
         let dir = tempfile::tempdir().unwrap();
-        let config = TlsConfig { certificate: dir.path().join("cert.pem"), key: dir.path().join("key.pem") };
+        let config =
+            TlsConfig { certificate: dir.path().join("cert.pem"), key: dir.path().join("key.pem"), self_signed: None };
         std::fs::write(&config.certificate, certificate).unwrap();
         std::fs::write(&config.key, key).unwrap();
         Files { _dir: dir, config }
@@ -196,7 +213,11 @@ mod tests {
             assert!(error.starts_with(starts) && error.contains(what), "{error}");
             assert!(error.contains(files.config.key.parent().unwrap().to_str().unwrap()), "{error}");
         }
-        let gone = TlsConfig { certificate: "/nonexistent/cert.pem".into(), key: "/nonexistent/key.pem".into() };
+        let gone = TlsConfig {
+            certificate: "/nonexistent/cert.pem".into(),
+            key: "/nonexistent/key.pem".into(),
+            self_signed: None,
+        };
         let error = Certificates::open(&gone).unwrap_err().to_string();
         assert!(error.starts_with("api.tls_certificate /nonexistent/cert.pem: it cannot be read"), "{error}");
     }

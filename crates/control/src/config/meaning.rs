@@ -13,7 +13,7 @@ use url::Url;
 use super::{
     ApiConfig, AuthConfig, Config, ConfigError, DatabaseConfig, DrainConfig, EventsConfig, Limits, Live, LogConfig,
     MediaConfig, PromptsConfig, RawAuth, RawConfig, RecordingsConfig, RoomsConfig, ServerConfig, Setting, SignInLimits,
-    SipConfig, TlsConfig, TokenEntry, UserEntry, WebhooksConfig, layers, mail,
+    SipConfig, TokenEntry, UserEntry, WebhooksConfig, layers, mail,
 };
 use crate::auth;
 use crate::config::raw::{RawPrompts, RawWebhooks};
@@ -113,6 +113,10 @@ pub(super) fn mean(raw: &RawConfig, settings: &BTreeMap<String, Setting>) -> Res
         url => DatabaseConfig::Postgres(check.postgres("database.url", url)?),
     };
 
+    let public_url = check.public_url(&api.public_url)?;
+    let tls = check.tls(api, &data_dir, &public_url)?;
+    let tls_listen = check.tls_listen(api, tls.is_some())?;
+
     Ok(Config {
         data_dir,
         database,
@@ -127,7 +131,9 @@ pub(super) fn mean(raw: &RawConfig, settings: &BTreeMap<String, Setting>) -> Res
                 "an address with a port, such as 127.0.0.1:9100, or empty",
             )?,
             metrics: api.metrics,
-            tls: check.tls(&api.tls_certificate, &api.tls_key)?,
+            tls,
+            tls_listen,
+            public_url,
             trusted_proxies: check.networks("api.trusted_proxies", &api.trusted_proxies)?,
         },
         auth: check.auth(auth)?,
@@ -271,16 +277,6 @@ impl Check<'_> {
         let network = |s: &String| s.parse().ok().or_else(|| s.parse::<IpAddr>().ok().map(IpNet::from));
         let all: Option<Vec<IpNet>> = items.iter().map(network).collect();
         all.ok_or_else(|| self.fault(key, "networks or addresses, such as \"10.0.0.0/8\", \"fd00::/8\", \"192.0.2.7\""))
-    }
-
-    fn tls(&self, certificate: &str, key: &str) -> Result<Option<TlsConfig>, ConfigError> {
-        let allowed = "files that go together: api.tls_certificate and api.tls_key both set, or both empty";
-        match (certificate, key) {
-            ("", "") => Ok(None),
-            (_, "") => Err(self.fault("api.tls_certificate", allowed)),
-            ("", _) => Err(self.fault("api.tls_key", allowed)),
-            _ => Ok(Some(TlsConfig { certificate: certificate.into(), key: key.into() })),
-        }
     }
 
     fn auth(&self, raw: &RawAuth) -> Result<AuthConfig, ConfigError> {

@@ -97,6 +97,9 @@ pub(crate) struct RawApi {
     pub(crate) metrics_listen: String,
     pub(crate) tls_certificate: String,
     pub(crate) tls_key: String,
+    pub(crate) tls_self_signed: bool,
+    pub(crate) tls_listen: String,
+    pub(crate) public_url: String,
     pub(crate) trusted_proxies: Vec<String>,
 }
 
@@ -110,6 +113,9 @@ impl Default for RawApi {
             metrics_listen: String::new(),
             tls_certificate: String::new(),
             tls_key: String::new(),
+            tls_self_signed: false,
+            tls_listen: String::new(),
+            public_url: String::new(),
             trusted_proxies: Vec::new(),
         }
     }
@@ -342,6 +348,7 @@ pub(crate) struct RawWebRtc {
     pub(crate) turn_urls: Vec<String>,
     pub(crate) turn_secret: String,
     pub(crate) turn_ttl_s: i64,
+    pub(crate) sip_accounts: Vec<String>,
 }
 
 impl Default for RawWebRtc {
@@ -354,6 +361,7 @@ impl Default for RawWebRtc {
             turn_urls: Vec::new(),
             turn_secret: String::new(),
             turn_ttl_s: 86_400,
+            sip_accounts: Vec::new(),
         }
     }
 }

@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use media::ReserveAt;
 
-use super::ConfigError;
 use super::meaning::Check;
 use super::raw::RawWebRtc;
+use super::{ConfigError, SipCredentials};
 
 /// Addresses that are bound at the most: each costs every media thread a socket.
 const MAX_ADDRESSES: usize = 16;
+/// Characters of a password.
+const MIN_PASSWORD: usize = 8;
 
 /// How browsers are served.
 #[derive(Clone, Debug)]
@@ -26,6 +28,8 @@ pub struct WebRtcConfig {
     pub resume: Duration,
     /// A relay for those who reach us no other way.
     pub turn: Option<TurnConfig>,
+    /// Who may call by SIP over WebSocket with a password, beside those with a join token.
+    pub sip_accounts: Vec<SipCredentials>,
 }
 
 /// An external TURN server (RFC 8656). The secret does not show itself.
@@ -60,6 +64,7 @@ impl Check<'_> {
         let named = parsed.ok_or_else(|| self.fault("webrtc.addresses", allowed))?;
         self.that("webrtc.addresses", named.len() <= MAX_ADDRESSES, "at most 16 addresses")?;
         let turn = self.turn(raw)?;
+        let sip_accounts = self.sip_accounts(&raw.sip_accounts)?;
         if !raw.enabled {
             return Ok(None);
         }
@@ -70,7 +75,23 @@ impl Check<'_> {
             (true, Ok(advertise)) => vec![ReserveAt { bind: any(advertise), advertise }],
             (true, Err(_)) => of_this_machine(is_local),
         };
-        Ok(Some(WebRtcConfig { udp_port, addresses, resume, turn }))
+        Ok(Some(WebRtcConfig { udp_port, addresses, resume, turn, sip_accounts }))
+    }
+
+    fn sip_accounts(&self, items: &[String]) -> Result<Vec<SipCredentials>, ConfigError> {
+        let mut accounts: Vec<SipCredentials> = Vec::new();
+        for (number, item) in (1..).zip(items) {
+            let fault = |what: &str| self.fault("webrtc.sip_accounts", &format!("{what} (entry {number})"));
+            let (user, password) = item.split_once(' ').ok_or_else(|| fault("NAME PASSWORD"))?;
+            if user.is_empty() || user.contains(char::is_control) || accounts.iter().any(|known| known.user == user) {
+                return Err(fault("a name that no other entry has"));
+            }
+            if password.chars().count() < MIN_PASSWORD {
+                return Err(fault("a password of at least 8 characters"));
+            }
+            accounts.push(SipCredentials { user: user.to_owned(), password: password.to_owned(), realm: None });
+        }
+        Ok(accounts)
     }
 
     fn turn(&self, raw: &RawWebRtc) -> Result<Option<TurnConfig>, ConfigError> {

@@ -68,6 +68,22 @@ impl Rooms {
         Ok(())
     }
 
+    /// Gives the room another join token, which it returns: the link so far leads nowhere, and personal tokens are worth nothing.
+    /// Whoever is in stays in.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn renew_token(&self, room: Id) -> Result<String, Error> {
+        let token = crate::auth::random_text(TOKEN_BYTES)?;
+        let _gate = self.gate().await?;
+        let mut entry = self.inner.journal.change().await?;
+        let renewed = entry.renew_room_token(room, &token).await?;
+        let policy = self.state().room(room).map_or(renewed.policy, |known| known.policy);
+        entry.note(announced(&renewed, Kind::RoomUpdated, policy));
+        entry.commit().await?;
+        Ok(token)
+    }
+
     /// Ends the room: its participants are hung up on, its recording is finished, its row goes. Its recordings stay,
     /// unless the configuration says otherwise.
     ///

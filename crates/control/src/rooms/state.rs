@@ -22,7 +22,7 @@ use super::plan::{Due, Plan, Rules};
 use super::tiles::{Place, Tiles};
 use super::view::LatestSnapshot;
 use super::web::Transport;
-use super::{Caller, Control, DialogOrder, HangUp, Layout, ParticipantId, Pins, Policy, Refusal, RoomSettings};
+use super::{Caller, Control, DialogOrder, Entry, HangUp, Layout, ParticipantId, Pins, Policy, Refusal, RoomSettings};
 use crate::events::{Kind, NewEvent};
 use crate::ids::Id;
 use crate::menu::{Keyed, Manners};
@@ -197,8 +197,9 @@ pub(super) struct Participant {
     /// They were announced: what becomes of them is, too.
     pub(super) announced: bool,
     pub(super) dialogue: Dialogue,
-    /// A browser is asked nothing in front of the room: its page has asked already.
     pub(super) transport: Transport,
+    /// Nothing is asked in front of the room: a page has done so, or a personal token says it all.
+    is_judged: bool,
     dialog: mpsc::Sender<DialogOrder>,
 }
 
@@ -217,6 +218,7 @@ impl Participant {
             presence: Presence::InMenu,
             source: Some(caller.source.ip()),
             call_id: caller.call_id,
+            is_judged: matches!(caller.entry, Entry::Judged { .. }),
             on_hold: answer.on_hold,
             codec: Some(answer.codec),
             video: answer.video,
@@ -268,6 +270,7 @@ impl Participant {
             announced: false,
             dialogue: Dialogue::default(),
             transport: Transport::Sip,
+            is_judged: false,
             dialog,
         }
     }
@@ -347,6 +350,8 @@ pub(super) struct Door<'a> {
     pub(super) extension: &'a str,
     pub(super) source: IpAddr,
     pub(super) today: Timestamp,
+    /// A personal invitation stands for what a menu would ask.
+    pub(super) is_invited: bool,
 }
 
 /// A seat that was counted.
@@ -568,6 +573,11 @@ impl State {
         self.rooms.get(self.by_extension.get(extension)?)
     }
 
+    /// The room that has this number; not the lobby.
+    pub(super) fn id_of_extension(&self, extension: &str) -> Option<Id> {
+        self.by_extension.get(extension).copied().filter(|id| *id != LOBBY)
+    }
+
     pub(super) fn room_of_media(&self, media: RoomId) -> Option<Id> {
         self.by_media.get(&media).copied()
     }
@@ -608,12 +618,13 @@ impl State {
         if self.draining {
             return Err(Refusal::Draining);
         }
-        let Door { extension, source, today } = at_the_door;
+        let Door { extension, source, today, is_invited } = at_the_door;
         let unknown = || Refusal::UnknownRoom(extension.chars().take(64).collect());
         let id = *self.by_extension.get(extension).ok_or_else(unknown)?;
         let room = self.rooms.get(&id).ok_or_else(unknown)?;
         self.may_come(id, room, source, today)?;
-        self.seat(id, fresh, room.manners().is_some()).map_err(|refusal| refusal.unwrap_or_else(unknown))
+        let is_outside = room.manners().is_some() && !is_invited;
+        self.seat(id, fresh, is_outside).map_err(|refusal| refusal.unwrap_or_else(unknown))
     }
 
     /// Whether nothing bars a room's door for those from there: whoever comes, by whatever way, is asked this.

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::floor::Act;
 use super::state::{Effect, State};
 use super::view::seen;
-use super::{Caller, Control, DialogOrder, Layout, ParticipantId, ParticipantView, Presence, Refusal, Rooms};
+use super::{Caller, Control, DialogOrder, Entry, Layout, ParticipantId, ParticipantView, Presence, Refusal, Rooms};
 use crate::error::Error;
 use crate::ids::Id;
 use crate::store;
@@ -46,10 +46,22 @@ pub struct Visitor {
     pub name: String,
     /// Where the request came from.
     pub source: IpAddr,
-    /// What they gave as PIN.
-    pub pin: Option<String>,
+    /// What opens the door.
+    pub key: Key,
     /// They come in silently.
     pub muted: bool,
+}
+
+/// What opens a room's door, when more is asked for than to come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// What they gave as PIN, if anything.
+    Pin(Option<String>),
+    /// A personal invitation, which stands for the PIN; its bearer leads the room, or does not.
+    Invited {
+        /// As the chairman.
+        leads: bool,
+    },
 }
 
 /// Somebody who came in.
@@ -134,8 +146,7 @@ impl Rooms {
         let fresh = self.fresh();
         let (seat, extension, leads) = {
             let mut state = self.state();
-            let pin = visitor.pin.as_deref();
-            let (admitted, leads) = state.admit_visitor(room, visitor.source, pin, store::now(), fresh)?;
+            let (admitted, leads) = state.admit_visitor(room, visitor.source, &visitor.key, store::now(), fresh)?;
             let extension = state.room(room).map(|known| known.extension.to_string()).unwrap_or_default();
             let seat = self.opened(&mut state, admitted)?;
             (seat, extension, leads)
@@ -155,15 +166,15 @@ impl Rooms {
             source: SocketAddr::new(visitor.source, 0),
             call_id: String::new(),
             dialog,
+            entry: Entry::Judged { leads },
         };
-        let participant = self.join_as(seat, caller, leg, &answer, Transport::WebRtc).await?;
-        let muted = visitor.muted;
-        self.change(|state| {
-            if muted {
+        let participant = self.join(seat, caller, leg, &answer).await?;
+        if visitor.muted {
+            self.change(|state| {
                 state.act(participant, Act::Mute);
-            }
-            if leads { state.appoint(participant) } else { Vec::new() }
-        });
+                Vec::new()
+            });
+        }
         Ok(Visit { participant, answer: answer.sdp, orders })
     }
 
@@ -289,6 +300,16 @@ impl Rooms {
             }
         });
         outcome
+    }
+
+    /// The room that one comes to by this number; the lobby is none.
+    pub fn at_extension(&self, extension: &str) -> Option<Id> {
+        self.state().id_of_extension(extension)
+    }
+
+    /// This number asks which room is wanted.
+    pub fn is_lobby(&self, extension: &str) -> bool {
+        self.state().is_lobby(extension)
     }
 
     /// When a meeting begins for those who come.

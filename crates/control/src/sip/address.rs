@@ -7,6 +7,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 pub(super) enum Transport {
     Udp,
     Tcp,
+    /// WebSocket (RFC 7118), on the API's port.
+    Ws,
+    /// The same over TLS.
+    Wss,
 }
 
 impl Transport {
@@ -15,6 +19,8 @@ impl Transport {
         match self {
             Self::Udp => "UDP",
             Self::Tcp => "TCP",
+            Self::Ws => "WS",
+            Self::Wss => "WSS",
         }
     }
 
@@ -23,7 +29,14 @@ impl Transport {
         match self {
             Self::Udp => "udp",
             Self::Tcp => "tcp",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
         }
+    }
+
+    /// From a browser, of which there is only this one connection.
+    pub(super) const fn is_socket(self) -> bool {
+        matches!(self, Self::Ws | Self::Wss)
     }
 }
 
@@ -60,6 +73,8 @@ impl Reachable {
         let transport = match self.transport {
             Transport::Udp => "",
             Transport::Tcp => ";transport=tcp",
+            // One word for both (RFC 7118 §5.2.3).
+            Transport::Ws | Transport::Wss => ";transport=ws",
         };
         format!("<sip:{user}{}{transport}>", self.host_port())
     }

@@ -18,24 +18,24 @@ const MAX_ROUNDS: u32 = 3;
 /// What hashes, the strongest last (RFC 8760 §2.3). SHA-512-256 is not taken: RFC 7616 leaves open which function that is, and
 /// its example is of neither.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Algorithm {
+pub(super) enum Algorithm {
     Md5,
     Sha256,
 }
 
 impl Algorithm {
-    fn parse(name: &str) -> Option<Self> {
+    pub(super) fn parse(name: &str) -> Option<Self> {
         [Self::Md5, Self::Sha256].into_iter().find(|a| a.name().eq_ignore_ascii_case(name))
     }
 
-    const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Md5 => "MD5",
             Self::Sha256 => "SHA-256",
         }
     }
 
-    fn hash(self, text: &str) -> String {
+    pub(super) fn hash(self, text: &str) -> String {
         match self {
             Self::Md5 => hex(&Md5::digest(text.as_bytes())),
             Self::Sha256 => hex(&Sha256::digest(text.as_bytes())),
@@ -128,7 +128,7 @@ impl Challenge {
 }
 
 /// `name=value` and `name="value"`, with commas between; quotes and escapes are taken away.
-fn params(text: &str) -> Vec<(String, String)> {
+pub(super) fn params(text: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut rest = text;
     while let Some((name, after)) = rest.split_once('=') {

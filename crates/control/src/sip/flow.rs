@@ -1,5 +1,5 @@
-//! The ways bytes travel: the UDP socket, TCP connections, and one `Flow` for both, through which answers go back the
-//! way they came. Runs on the tokio runtime. Knows no dialog.
+//! The ways bytes travel: the UDP socket, TCP connections, WebSockets, and one `Flow` for all, through which answers go back
+//! the way they came. Runs on the tokio runtime. Knows no dialog.
 //!
 //! The stack's own transports queue without bound and let one peer that does not read block everybody's receive loop,
 //! so only its connection types are used: UDP over our socket, TCP as a bounded channel to our writer.
@@ -20,10 +20,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::address::Transport;
 
-/// Messages waiting for a slow TCP peer; beyond it transactions of that peer wait, and after the write timeout it is cut.
-const TCP_QUEUE: usize = 64;
+/// Messages waiting for a slow peer on a connection; beyond it transactions of that peer wait, and after the write timeout it is cut.
+const STREAM_QUEUE: usize = 64;
 /// The same for answers that need no transaction; beyond it they are dropped.
-const TCP_RAW_QUEUE: usize = 32;
+const STREAM_RAW_QUEUE: usize = 32;
 
 /// What the UDP socket asks of the kernel: a burst of 200 INVITEs must not be lost while we answer the first.
 const UDP_BUFFER_BYTES: usize = 4 * 1024 * 1024;
@@ -107,7 +107,7 @@ impl StackUdpSocket for UdpPort {
 #[derive(Clone, Debug)]
 pub(super) struct Flow {
     pub(super) transport: Transport,
-    /// Local end: of UDP the socket's, of TCP the connection's.
+    /// Local end: of UDP the socket's, of TCP the connection's, of a WebSocket what UDP has.
     pub(super) local: SocketAddr,
     pub(super) peer: SocketAddr,
     pub(super) connection: SipConnection,
@@ -117,22 +117,40 @@ pub(super) struct Flow {
 #[derive(Clone, Debug)]
 enum Raw {
     Udp(Arc<UdpPort>),
-    Tcp(Arc<TcpEnd>),
+    Stream(Arc<StreamEnd>),
 }
 
-/// Our end of a TCP connection; the reader holds one, every dialog on it another.
+/// Our end of a connection; the reader holds one, every dialog on it another.
 #[derive(Debug)]
-struct TcpEnd {
+struct StreamEnd {
     raw: mpsc::Sender<Vec<u8>>,
     closed: CancellationToken,
 }
 
-/// What the writer of a TCP connection takes from.
+/// What the writer of a connection takes from.
 #[derive(Debug)]
 pub(super) struct Outbox {
-    pub(super) events: mpsc::Receiver<TransportEvent>,
-    pub(super) raw: mpsc::Receiver<Vec<u8>>,
+    events: mpsc::Receiver<TransportEvent>,
+    raw: mpsc::Receiver<Vec<u8>>,
     pub(super) closed: CancellationToken,
+}
+
+impl Outbox {
+    /// The next message to be written; `None` when the connection is to be closed. Cancel-safe.
+    pub(super) async fn next(&mut self) -> Option<Vec<u8>> {
+        loop {
+            return tokio::select! {
+                biased;
+                Some(event) = self.events.recv() => match event {
+                    TransportEvent::Incoming(message, ..) => Some(message.to_bytes()),
+                    TransportEvent::New(_) | TransportEvent::Closed(_) => continue,
+                },
+                Some(bytes) = self.raw.recv() => Some(bytes),
+                () = self.closed.cancelled() => None,
+                else => None,
+            };
+        }
+    }
 }
 
 /// The UDP side of every UDP flow.
@@ -164,25 +182,26 @@ impl UdpSide {
 }
 
 impl Flow {
-    /// A TCP connection's flow, and what its writer has to write.
-    pub(super) async fn tcp(
+    /// A connection's flow, and what its writer has to write.
+    pub(super) async fn stream(
+        transport: Transport,
         local: SocketAddr,
         peer: SocketAddr,
         closed: CancellationToken,
     ) -> std::io::Result<(Self, Outbox)> {
-        let (events_in, events) = mpsc::channel(TCP_QUEUE);
-        let (raw_in, raw) = mpsc::channel(TCP_RAW_QUEUE);
+        let (events_in, events) = mpsc::channel(STREAM_QUEUE);
+        let (raw_in, raw) = mpsc::channel(STREAM_RAW_QUEUE);
         let (_, nothing) = mpsc::unbounded_channel();
-        let address = SipAddr { r#type: Some(StackTransport::Tcp), addr: peer.into() };
+        let address = SipAddr { r#type: Some(stack_transport(transport)), addr: peer.into() };
         let channel = ChannelConnection::create_connection_bounded(nothing, events_in, address, Some(closed.clone()))
             .await
             .map_err(std::io::Error::other)?;
         let flow = Self {
-            transport: Transport::Tcp,
+            transport,
             local,
             peer,
             connection: SipConnection::Channel(channel),
-            raw: Raw::Tcp(Arc::new(TcpEnd { raw: raw_in, closed: closed.clone() })),
+            raw: Raw::Stream(Arc::new(StreamEnd { raw: raw_in, closed: closed.clone() })),
         };
         Ok((flow, Outbox { events, raw, closed }))
     }
@@ -191,7 +210,7 @@ impl Flow {
     pub(super) async fn reply(&self, bytes: Vec<u8>, to: SocketAddr) -> bool {
         match &self.raw {
             Raw::Udp(port) => port.send(&bytes, to).await.is_ok(),
-            Raw::Tcp(end) => end.raw.try_send(bytes).is_ok(),
+            Raw::Stream(end) => end.raw.try_send(bytes).is_ok(),
         }
     }
 
@@ -199,7 +218,7 @@ impl Flow {
     pub(super) fn is_open(&self) -> bool {
         match &self.raw {
             Raw::Udp(_) => true,
-            Raw::Tcp(end) => !end.closed.is_cancelled(),
+            Raw::Stream(end) => !end.closed.is_cancelled(),
         }
     }
 
@@ -207,32 +226,37 @@ impl Flow {
     pub(super) async fn closed(&self) {
         match &self.raw {
             Raw::Udp(_) => std::future::pending().await,
-            Raw::Tcp(end) => end.closed.cancelled().await,
+            Raw::Stream(end) => end.closed.cancelled().await,
         }
     }
 
-    /// Closes a TCP connection that gives no sign of life.
+    /// Closes a connection that gives no sign of life.
     pub(super) fn close(&self) {
-        if let Raw::Tcp(end) = &self.raw {
+        if let Raw::Stream(end) = &self.raw {
             end.closed.cancel();
         }
     }
 
-    /// A dialog beside the reader holds this TCP connection.
+    /// A dialog beside the reader holds this connection.
     pub(super) fn is_shared(&self) -> bool {
         match &self.raw {
             Raw::Udp(_) => true,
-            Raw::Tcp(end) => Arc::strong_count(end) > 1,
+            Raw::Stream(end) => Arc::strong_count(end) > 1,
         }
     }
 
     /// The peer as the stack writes it.
     pub(super) fn stack_address(&self, to: SocketAddr) -> SipAddr {
-        let transport = match self.transport {
-            Transport::Udp => StackTransport::Udp,
-            Transport::Tcp => StackTransport::Tcp,
-        };
-        SipAddr { r#type: Some(transport), addr: to.into() }
+        SipAddr { r#type: Some(stack_transport(self.transport)), addr: to.into() }
+    }
+}
+
+const fn stack_transport(transport: Transport) -> StackTransport {
+    match transport {
+        Transport::Udp => StackTransport::Udp,
+        Transport::Tcp => StackTransport::Tcp,
+        Transport::Ws => StackTransport::Ws,
+        Transport::Wss => StackTransport::Wss,
     }
 }
 

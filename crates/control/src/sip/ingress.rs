@@ -120,7 +120,7 @@ impl Stack {
         // An accepted connection has the listening port, one of our own an ephemeral one that nobody can call.
         let port = match flow.transport {
             Transport::Udp => flow.local.port(),
-            Transport::Tcp => self.port(),
+            Transport::Tcp | Transport::Ws | Transport::Wss => self.port(),
         };
         let port = if port == 0 { flow.local.port() } else { port };
         let bound = SocketAddr::new(flow.local.ip(), port);
@@ -134,8 +134,13 @@ impl Stack {
 
     /// Our address as `peer` can reach it, before there is a flow.
     pub(super) fn reachable_from(&self, peer: SocketAddr, transport: Transport) -> Reachable {
+        Reachable::toward(peer, self.bound(), self.settings.advertise, transport)
+    }
+
+    /// What we listen on.
+    pub(super) fn bound(&self) -> SocketAddr {
         let ip = self.udp.as_ref().map_or(self.settings.listen.ip(), |udp| udp.bound.ip());
-        Reachable::toward(peer, SocketAddr::new(ip, self.port()), self.settings.advertise, transport)
+        SocketAddr::new(ip, self.port())
     }
 
     /// Addresses of `host` that our sockets reach, the first to be tried first; the text says why there are none.
@@ -165,7 +170,7 @@ impl Stack {
             Err(malformed) => {
                 debug!(source = %flow.peer, why = %malformed.rejection.text, "SIP message cannot be used");
                 match malformed.echo {
-                    Some(echo) if self.admission.allows(flow.peer.ip()) => {
+                    Some(echo) if self.may_ask(flow) => {
                         self.refuse(&echo, flow, &malformed.rejection).await;
                     }
                     _ => self.metrics.dropped("malformed"),
@@ -196,7 +201,7 @@ impl Stack {
         if request.method == Method::Invite {
             return self.invite(request, key, flow).await;
         }
-        if !self.admission.allows(flow.peer.ip()) {
+        if !self.may_ask(flow) {
             return self.metrics.dropped("source_not_allowed");
         }
         match request.method {
@@ -206,6 +211,11 @@ impl Stack {
             }
             _ => self.refuse_request(&request, flow, &Rejection::method_not_allowed()).await,
         }
+    }
+
+    /// Whether those there are answered at all. Browsers come from anywhere, and show who they are when they call.
+    fn may_ask(&self, flow: &Flow) -> bool {
+        flow.transport.is_socket() || self.admission.allows(flow.peer.ip())
     }
 
     /// To its transaction; a 2xx to an INVITE that has none any more to the call (RFC 3261 §13.2.2.4).
@@ -285,6 +295,7 @@ impl Stack {
             // A datagram comes again in half a second; on a stream silence would last.
             Verdict::Drop if flow.transport == Transport::Udp => return self.metrics.dropped("rate"),
             Verdict::Drop => return self.refuse_request(&request, flow, &Rejection::rate()).await,
+            Verdict::Forbidden if flow.transport.is_socket() => {}
             Verdict::Forbidden => return self.refuse_request(&request, flow, &Rejection::source_not_allowed()).await,
         }
         if let Err(rejection) = self.admit(&request, key, flow) {
@@ -295,6 +306,9 @@ impl Stack {
     /// Makes the call, or says why not. Nothing is kept of a refused one.
     fn admit(self: &Arc<Self>, request: &Request, key: TransactionKey, flow: &Flow) -> Result<(), Rejection> {
         let mut wanted = screen::invite(request, flow.peer)?;
+        if flow.transport.is_socket() {
+            wanted.shown = Some(screen::credentials(request));
+        }
         if self.shared_users.contains(&wanted.extension) {
             screen::called(request).into_iter().for_each(|called| wanted.extension = called);
         }

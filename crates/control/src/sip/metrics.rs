@@ -90,6 +90,7 @@ pub struct SipMetrics {
     panics: Counter,
     pub(super) dialogs: Gauge,
     pub(super) tcp_connections: Gauge,
+    pub(super) ws_connections: Gauge,
     setup: Histogram,
 }
 
@@ -106,6 +107,7 @@ impl Default for SipMetrics {
             panics: Counter::default(),
             dialogs: Gauge::default(),
             tcp_connections: Gauge::default(),
+            ws_connections: Gauge::default(),
             setup: Histogram::new(SETUP_BUCKETS),
         }
     }
@@ -128,6 +130,8 @@ impl SipMetrics {
         registry.register("sip_panics", "Panics caught in call or receive tasks", self.panics.clone());
         registry.register("sip_dialogs", "Dialogs, in setup or established", self.dialogs.clone());
         registry.register("sip_tcp_connections", "Open SIP TCP connections", self.tcp_connections.clone());
+        let about = "Open WebSockets that speak SIP";
+        registry.register("sip_ws_connections", about, self.ws_connections.clone());
         registry.register("sip_setup_seconds", "INVITE received to final answer", self.setup.clone());
     }
 

@@ -20,7 +20,7 @@ const RESOLVE_TIME: Duration = Duration::from_secs(3);
 
 /// The way to `hop`, beginning from the flow that the far end last used. `None` when it cannot be reached.
 pub(super) async fn route(stack: &Arc<Stack>, flow: &Flow, hop: &Hop) -> Option<(Flow, SipAddr)> {
-    if flow.transport == Transport::Tcp && flow.is_open() {
+    if flow.transport != Transport::Udp && flow.is_open() {
         return Some((flow.clone(), flow.stack_address(flow.peer)));
     }
     let (host, port) = dialog::host_port(&hop.uri);
@@ -48,6 +48,11 @@ pub(super) async fn route(stack: &Arc<Stack>, flow: &Flow, hop: &Hop) -> Option<
                 None
             }
         },
+        // A browser has no other address than its connection (RFC 7118 §5).
+        Transport::Ws | Transport::Wss => {
+            info!(peer = %flow.peer, "the WebSocket of a call is closed");
+            None
+        }
     }
 }
 

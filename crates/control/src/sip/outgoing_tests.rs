@@ -130,7 +130,7 @@ async fn a_call_rings_is_answered_and_goes_on_like_any_other_on_both_transports(
         let ours = house.front.udp.unwrap();
         let expected = match transport {
             Transport::Udp => format!("<sip:900@{ours}>"),
-            Transport::Tcp => format!("<sip:900@{ours};transport=tcp>"),
+            Transport::Tcp | Transport::Ws => format!("<sip:900@{ours};transport=tcp>"),
         };
         assert_eq!(message.header("Contact"), Some(expected.as_str()));
 

@@ -12,9 +12,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::call::{Call, Happening};
+use super::door::Door;
 use super::ingress::Stack;
 use super::rejection::Rejection;
-use crate::rooms::{Caller, DialogOrder, HangUp, Left, ParticipantId, Refusal, Rooms, Seat};
+use crate::rooms::{Caller, DialogOrder, Entry, HangUp, Left, ParticipantId, Refusal, Rooms, Seat};
 
 /// Longest that rooms or the engine may take for one decision.
 const DECISION_TIME: Duration = Duration::from_secs(10);
@@ -22,9 +23,15 @@ const DECISION_TIME: Duration = Duration::from_secs(10);
 const ORDERS: usize = 4;
 
 /// Takes calls until the sender is gone and the last one ended. `hang_up_all` ends them.
-pub(super) async fn run(stack: Arc<Stack>, rooms: Rooms, calls: mpsc::Receiver<Call>, hang_up_all: CancellationToken) {
+pub(super) async fn run(
+    stack: Arc<Stack>,
+    rooms: Rooms,
+    calls: mpsc::Receiver<Call>,
+    hang_up_all: CancellationToken,
+    door: Arc<Door>,
+) {
     let visit = || Visit { rooms: rooms.clone(), hang_up_all: hang_up_all.clone() };
-    attend(&stack, calls, |call| visit().take(call)).await;
+    attend(&stack, calls, |call| visit().take(call, Arc::clone(&door))).await;
 }
 
 /// Gives each that comes a task of its own, until the sender is gone and the last one ended.
@@ -106,8 +113,15 @@ impl From<Rejection> for Stop {
 }
 
 impl Visit {
-    async fn take(self, mut call: Call) {
+    async fn take(self, mut call: Call, door: Arc<Door>) {
         let (dialog, mut orders) = mpsc::channel(ORDERS);
+        let invited = match door.judge(&self.rooms, &call.wanted).await {
+            Ok(invited) => invited,
+            Err(rejection) => return call.refuse(&rejection),
+        };
+        if let Some(invited) = invited.as_ref().filter(|invited| !invited.name.is_empty()) {
+            call.wanted.caller.display = renamed(&call.wanted.caller.display, &invited.name);
+        }
         let wanted = &call.wanted;
         let caller = Caller {
             extension: wanted.extension.clone(),
@@ -116,6 +130,7 @@ impl Visit {
             source: wanted.source,
             call_id: wanted.call_id.clone(),
             dialog,
+            entry: invited.map_or(Entry::ByMenu, |invited| Entry::Judged { leads: invited.leads() }),
         };
         let seated = self.until_stopped(&mut call, &mut orders, self.rooms.admit(&caller)).await;
         let seat = match seated {
@@ -139,7 +154,7 @@ impl Visit {
     ) {
         let notice = call.wanted.offer.take().and_then(|offer| Some((offer, self.rooms.notice(caller, &refusal)?)));
         if let Some((offer, notice)) = notice {
-            let at = self.reserve(&call, notice.room);
+            let at = self.reserve(&call, notice.room, &offer);
             match at.and_then(|at| media::answer(&offer, at, caller.source.ip()).map_err(Rejection::from)) {
                 Ok((leg, answer)) => {
                     call.progress(answer.sdp);
@@ -164,7 +179,8 @@ impl Visit {
         offer: &str,
     ) {
         let source = caller.source.ip();
-        let leg = self.reserve(&call, seat.room).and_then(|r| media::answer(offer, r, source).map_err(Rejection::from));
+        let reserved = self.reserve(&call, seat.room, offer);
+        let leg = reserved.and_then(|at| media::answer(offer, at, source).map_err(Rejection::from));
         let (leg, answer) = match leg {
             Ok(leg) => leg,
             Err(rejection) => return call.refuse(&rejection),
@@ -189,7 +205,7 @@ impl Visit {
     /// An INVITE without an offer: 200 carries ours, and the leg joins with the answer in the ACK.
     async fn offer(&self, mut call: Call, mut orders: mpsc::Receiver<DialogOrder>, caller: Caller, seat: Seat) {
         let source = caller.source.ip();
-        let (pending, sdp) = match self.reserve(&call, seat.room) {
+        let (pending, sdp) = match self.reserve(&call, seat.room, "") {
             Ok(reservation) => media::offer(reservation),
             Err(rejection) => return call.refuse(&rejection),
         };
@@ -230,7 +246,15 @@ impl Visit {
         }
     }
 
-    fn reserve(&self, call: &Call, room: media::RoomId) -> Result<media::Reservation, Rejection> {
+    /// A place for a leg that fits the offer; without one it is a phone's.
+    fn reserve(&self, call: &Call, room: media::RoomId, offer: &str) -> Result<media::Reservation, Rejection> {
+        if media::is_web_offer(offer) && self.rooms.engine().has_web() {
+            // Its candidates are those of one worker, and whoever leaves the lobby may have to go to another.
+            if self.rooms.is_lobby(&call.wanted.extension) {
+                return Err(Rejection::no_lobby());
+            }
+            return self.rooms.engine().reserve_web(room).map_err(Rejection::from);
+        }
         let at = ReserveAt { bind: call.reachable.local, advertise: call.reachable.advertised };
         // Two socket binds; quick enough for the task's thread.
         self.rooms.engine().reserve(room, at).map_err(Rejection::from)
@@ -399,4 +423,11 @@ pub(super) async fn finish(call: Call, end: End) {
         End::TheyHungUp => call.ended(),
         End::WeHangUp { cause, text, label, .. } => call.hang_up(cause, &text, label).await,
     }
+}
+
+/// A name-addr with another name.
+fn renamed(display: &str, name: &str) -> String {
+    let address = display.find('<').and_then(|at| display.get(at..)).unwrap_or_default();
+    let plain: String = name.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    format!("\"{}\"{address}", plain.trim().replace('\\', "\\\\").replace('"', "\\\""))
 }

@@ -103,7 +103,7 @@ async fn each_room_is_registered_while_it_exists_on_both_transports() {
         let ours = kept.house.front.udp.unwrap();
         let expected = match transport {
             Transport::Udp => format!("sip:100@{ours}"),
-            Transport::Tcp => format!("sip:100@{ours};transport=tcp"),
+            Transport::Tcp | Transport::Ws => format!("sip:100@{ours};transport=tcp"),
         };
         assert_eq!(uas.bindings()[0].contact, expected);
         assert!(uas.of_method("REGISTER").iter().all(|seen| seen.transport == transport));

@@ -57,6 +57,25 @@ impl Rejection {
         Self::new(403, "source_not_allowed", "calls from this address are not accepted")
     }
 
+    /// Who calls is to show who they are, in one of these ways (RFC 3261 §22.2).
+    pub(super) fn unauthorized(challenges: Vec<String>) -> Self {
+        let rejection = Self::new(401, "unauthorized", "a join token or an account is needed");
+        challenges.into_iter().fold(rejection, |rejection, challenge| rejection.with("WWW-Authenticate", challenge))
+    }
+
+    pub(super) fn credentials() -> Self {
+        Self::new(403, "credentials", "the credentials do not open this room")
+    }
+
+    /// Too many wrong credentials came from there.
+    pub(super) fn slowed(seconds: u32) -> Self {
+        Self::new(480, "credentials_slowed", "too many wrong credentials came from this address").retry_after(seconds)
+    }
+
+    pub(super) fn no_lobby() -> Self {
+        Self::new(488, "no_lobby", "browsers call the number of a room; the lobby takes none")
+    }
+
     /// A method we know and do not take here (RFC 3261 §8.2.1).
     pub(super) fn method_not_allowed() -> Self {
         Self::new(405, "method_not_allowed", "the method is not taken here").with("Allow", ALLOW)

@@ -10,6 +10,9 @@ use super::rejection::Rejection;
 
 /// Longest extension that can name a room.
 const MAX_EXTENSION_CHARS: usize = 64;
+/// Credentials of one request that are looked at, and how long each may be.
+const MAX_CREDENTIALS: usize = 4;
+const MAX_CREDENTIALS_BYTES: usize = 4096;
 
 /// What an INVITE asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +25,8 @@ pub(super) struct Wanted {
     pub(super) call_id: String,
     /// Where the signalling came from.
     pub(super) source: SocketAddr,
+    /// The credentials that it brought, where some are needed: values of Authorization.
+    pub(super) shown: Option<Vec<String>>,
 }
 
 /// Reads a first INVITE, or says why not.
@@ -47,7 +52,17 @@ pub(super) fn invite(request: &Request, source: SocketAddr) -> Result<Wanted, Re
         offer,
         call_id: call_id.value().to_owned(),
         source,
+        shown: None,
     })
+}
+
+/// Values of Authorization, as they came; a few.
+pub(super) fn credentials(request: &Request) -> Vec<String> {
+    let values = request.headers().iter().filter_map(|header| match header {
+        Header::Authorization(value) => Some(value.value()),
+        _ => None,
+    });
+    values.filter(|value| value.len() <= MAX_CREDENTIALS_BYTES).take(MAX_CREDENTIALS).map(str::to_owned).collect()
 }
 
 /// The number that was called, from To: what a registrar leaves there when it puts our Contact into the Request-URI. `None` when

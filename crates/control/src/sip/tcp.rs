@@ -6,13 +6,13 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rsipstack::transport::TransportEvent;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
+use super::address::Transport;
 use super::admission::TcpPlace;
 use super::flow::{Flow, Outbox, canonical};
 use super::ingress::Stack;
@@ -125,7 +125,7 @@ pub(super) async fn link(stack: &Arc<Stack>, peer: SocketAddr) -> std::io::Resul
 async fn run(stack: &Arc<Stack>, stream: TcpStream, peer: SocketAddr, place: TcpPlace) -> std::io::Result<Flow> {
     stream.set_nodelay(true)?;
     let local = canonical(stream.local_addr()?);
-    let (flow, outbox) = Flow::tcp(local, peer, stack.closing.child_token()).await?;
+    let (flow, outbox) = Flow::stream(Transport::Tcp, local, peer, stack.closing.child_token()).await?;
     let (read_half, write_half) = stream.into_split();
     let closed = outbox.closed.clone();
     stack.metrics.tcp_connections.inc();
@@ -194,17 +194,7 @@ async fn read(stack: Arc<Stack>, mut half: OwnedReadHalf, flow: Flow, closed: to
 }
 
 async fn write(mut half: OwnedWriteHalf, mut outbox: Outbox) {
-    loop {
-        let bytes = tokio::select! {
-            biased;
-            Some(event) = outbox.events.recv() => match event {
-                TransportEvent::Incoming(message, ..) => message.to_bytes(),
-                TransportEvent::New(_) | TransportEvent::Closed(_) => continue,
-            },
-            Some(bytes) = outbox.raw.recv() => bytes,
-            () = outbox.closed.cancelled() => break,
-            else => break,
-        };
+    while let Some(bytes) = outbox.next().await {
         if !matches!(timeout(WRITE_TIME, half.write_all(&bytes)).await, Ok(Ok(()))) {
             break;
         }

@@ -82,6 +82,17 @@ impl Change {
         Ok(room)
     }
 
+    /// Gives a room another join token.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn renew_room_token(&mut self, id: Id, token: &str) -> Result<RoomRecord, Error> {
+        let query = sqlx::query("UPDATE rooms SET token = $1, revision = $2 WHERE id = $3 RETURNING *");
+        let query = query.bind(token).bind(self.ids.next().raw()).bind(id.raw());
+        let row = query.fetch_optional(self.db()).await?;
+        Ok(read(&row.ok_or(Error::NotFound("room"))?)?)
+    }
+
     /// Forgets a room, and gives it as it was; its recordings stay.
     ///
     /// # Errors

@@ -16,7 +16,8 @@ use control::config::{Config, Loaded, Sources};
 use control::dialing::Dialing;
 use control::events::{Delivery, EventFeed, Journal};
 use control::metrics::{Metrics, ProcessUsage};
-use control::rooms::{Caller, DialogOrder, ParticipantId, Refusal, Rooms, Seat};
+use control::rooms::{Caller, DialogOrder, Entry, ParticipantId, Refusal, Rooms, Seat};
+use control::sip::Browsers;
 use control::store::{Role, Store};
 use media::{Engine, EngineConfig, ReserveAt, WebConfig};
 use serde_json::Value;
@@ -112,7 +113,8 @@ impl House {
         let usage = Arc::new(ProcessUsage::new());
         let delivery = Delivery::open(&config, store.clone(), journal.clone()).await.unwrap();
         metrics.register(|registry| delivery.metrics.register(registry));
-        let api = Api::new(&config, rooms.clone(), store.clone(), metrics.clone(), usage, delivery.clone());
+        let browsers = Browsers::open(&config, &store).await.unwrap();
+        let api = Api::new(&config, rooms.clone(), store.clone(), metrics.clone(), usage, delivery.clone(), browsers);
         let api = api.await.unwrap();
         let mut tokens = HashMap::new();
         for role in [Role::Admin, Role::Operator, Role::Viewer] {
@@ -225,6 +227,7 @@ impl House {
             source: ([127, 0, 0, 1], 5060).into(),
             call_id: format!("{number}@test"),
             dialog,
+            entry: Entry::ByMenu,
         };
         let seat = self.rooms.admit(&caller).await?;
         Ok(Guest { caller, seat, orders })

@@ -1,6 +1,6 @@
 //! The whole control side, with its listeners, from start to drain.
 
-use control::rooms::{Caller, DialogOrder, HangUp};
+use control::rooms::{Caller, DialogOrder, Entry, HangUp};
 use control::{Server, tokens};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -48,6 +48,7 @@ async fn server_serves_drains_and_ends() {
         source: ([127, 0, 0, 1], 5060).into(),
         call_id: "1".into(),
         dialog,
+        entry: Entry::ByMenu,
     };
     assert_eq!(rooms.admit(&caller).await.unwrap_err().label(), "unknown_room");
     stop.send(()).unwrap();

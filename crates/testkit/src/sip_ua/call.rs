@@ -140,6 +140,17 @@ impl Call {
         self.shared.wire.send(&bytes, self.shared.server);
     }
 
+    /// The INVITE once more, after a challenge: the same call with the next number and this header (RFC 3261 §22.2).
+    pub fn again(&mut self, name: &str, value: &str) {
+        let (request, cseq) = self.with_dialog(|shared, dialog| {
+            dialog.remote_tag = None;
+            let request = dialog.request(shared, "INVITE", None).with(name, value);
+            (request.with_body("application/sdp", &dialog.local_sdp), dialog.local_cseq)
+        });
+        self.cseq = cseq;
+        self.branch = self.shared.begin(request);
+    }
+
     /// A re-INVITE with this offer; gives the SDP of its 2xx.
     ///
     /// # Errors

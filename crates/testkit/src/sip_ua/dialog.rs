@@ -144,7 +144,8 @@ impl Shared {
                     wrong.push(format!("{method} has From tag {from_tag:?} in the dialog of {:?}", dialog.remote_tag));
                 }
                 if let StartLine::Request { uri, .. } = &message.start
-                    && crate::sip_message::host_port(uri) != self.local.to_string()
+                    && crate::sip_message::host_port(uri)
+                        != crate::sip_message::host_port(crate::sip_message::uri_of(&self.contact()))
                 {
                     wrong.push(format!("{method} goes to {uri} and not to the Contact {}", self.contact()));
                 }

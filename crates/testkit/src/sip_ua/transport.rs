@@ -1,10 +1,14 @@
-//! Bytes of a user agent: a UDP socket or one TCP connection to the server.
+//! Bytes of a user agent: a UDP socket, one TCP connection to the server, or one WebSocket (RFC 7118).
 
 use crate::ports;
 use crate::sip_message::Message;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+use tungstenite::client::IntoClientRequest;
+use tungstenite::http::HeaderValue;
+use tungstenite::{Message as Frame, WebSocket};
 
 /// How often the receiving thread looks at its timers.
 const POLL: Duration = Duration::from_millis(10);
@@ -16,6 +20,8 @@ pub enum Transport {
     Udp,
     /// One connection, opened by the agent.
     Tcp,
+    /// One WebSocket, opened by the agent at the server's `/ws`.
+    Ws,
 }
 
 impl Transport {
@@ -24,6 +30,7 @@ impl Transport {
         match self {
             Self::Udp => "UDP",
             Self::Tcp => "TCP",
+            Self::Ws => "WS",
         }
     }
 }
@@ -32,6 +39,8 @@ impl Transport {
 pub(super) enum Wire {
     Udp(UdpSocket),
     Tcp(TcpStream),
+    /// Its frames, and its own address.
+    Ws(Box<Mutex<WebSocket<TcpStream>>>, SocketAddr),
 }
 
 /// What one look at the wire gave.
@@ -60,6 +69,18 @@ impl Wire {
                 stream.set_nodelay(true).expect("an open connection");
                 Self::Tcp(stream)
             }
+            Transport::Ws => {
+                let stream = TcpStream::connect(server).expect("the server accepts TCP");
+                stream.set_nodelay(true).expect("an open connection");
+                let local = stream.local_addr().expect("an open socket has an address");
+                let mut request = format!("ws://{server}/ws").into_client_request().expect("a URL");
+                request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static("sip"));
+                let (socket, answer) = tungstenite::client(request, stream).expect("the server upgrades");
+                let chosen = answer.headers().get("Sec-WebSocket-Protocol").and_then(|value| value.to_str().ok());
+                assert_eq!(chosen, Some("sip"));
+                socket.get_ref().set_read_timeout(Some(POLL)).expect("a positive timeout");
+                Self::Ws(Box::new(Mutex::new(socket)), local)
+            }
         }
     }
 
@@ -67,6 +88,7 @@ impl Wire {
         match self {
             Self::Udp(_) => Transport::Udp,
             Self::Tcp(_) => Transport::Tcp,
+            Self::Ws(..) => Transport::Ws,
         }
     }
 
@@ -74,6 +96,7 @@ impl Wire {
         match self {
             Self::Udp(socket) => socket.local_addr(),
             Self::Tcp(stream) => stream.local_addr(),
+            Self::Ws(_, local) => return *local,
         }
         .expect("an open socket has an address")
     }
@@ -83,6 +106,11 @@ impl Wire {
         let _ = match self {
             Self::Udp(socket) => socket.send_to(bytes, server).map(|_| ()),
             Self::Tcp(stream) => (&mut &*stream).write_all(bytes),
+            Self::Ws(socket, _) => {
+                let text = String::from_utf8_lossy(bytes).into_owned();
+                let mut socket = socket.lock().unwrap_or_else(PoisonError::into_inner);
+                socket.send(Frame::text(text)).map_err(std::io::Error::other)
+            }
         };
     }
 
@@ -93,8 +121,18 @@ impl Wire {
         match self {
             Self::Udp(socket) => {
                 if let Ok((len, _)) = socket.recv_from(&mut buffer) {
-                    let parsed = Message::parse(&buffer[..len], true);
-                    out.messages.extend(parsed.map(|m| m.map(|m| m.0)).transpose());
+                    out.messages.extend(whole(&buffer[..len]));
+                }
+            }
+            Self::Ws(socket, _) => {
+                let read = socket.lock().unwrap_or_else(PoisonError::into_inner).read();
+                match read {
+                    Ok(Frame::Text(text)) => out.messages.extend(whole(text.as_bytes())),
+                    Ok(Frame::Binary(bytes)) => out.messages.extend(whole(&bytes)),
+                    Ok(_) => {}
+                    Err(tungstenite::Error::Io(e))
+                        if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                    Err(_) => out.closed = true,
                 }
             }
             Self::Tcp(socket) => {
@@ -124,4 +162,9 @@ impl Wire {
         }
         out
     }
+}
+
+/// One message that fills its datagram or frame.
+fn whole(bytes: &[u8]) -> Option<Result<Message, String>> {
+    Message::parse(bytes, true).map(|message| message.map(|message| message.0)).transpose()
 }

@@ -58,7 +58,7 @@ impl Dialog {
     pub(super) fn contact(&self, ours: std::net::SocketAddr) -> String {
         match self.peer.transport() {
             Transport::Udp => format!("<sip:callee@{ours}>"),
-            Transport::Tcp => format!("<sip:callee@{ours};transport=tcp>"),
+            Transport::Tcp | Transport::Ws => format!("<sip:callee@{ours};transport=tcp>"),
         }
     }
 

@@ -80,6 +80,26 @@ impl Gate {
     }
 }
 
+/// What answers a challenge: the value of `Authorization`.
+///
+/// # Panics
+/// When it is no challenge for a digest.
+pub fn answer(challenge: &str, user: &str, password: &str, method: &str, uri: &str) -> String {
+    let value = |name: &str| value(challenge, name).unwrap_or_else(|| panic!("no {name} in {challenge}"));
+    let (realm, nonce, algorithm) = (value("realm"), value("nonce"), value("algorithm"));
+    let hash = |text: String| match algorithm.as_str() {
+        "MD5" => hex(&Md5::digest(text.as_bytes())),
+        _ => hex(&Sha256::digest(text.as_bytes())),
+    };
+    let secret = hash(format!("{user}:{realm}:{password}"));
+    let asked = hash(format!("{method}:{uri}"));
+    let response = hash(format!("{secret}:{nonce}:00000001:c0ffee:auth:{asked}"));
+    format!(
+        "Digest username=\"{user}\", realm=\"{realm}\", nonce=\"{nonce}\", uri=\"{uri}\", algorithm={algorithm}, \
+         qop=auth, nc=00000001, cnonce=\"c0ffee\", response=\"{response}\""
+    )
+}
+
 /// A parameter of an `Authorization` header.
 pub fn value(header: &str, name: &str) -> Option<String> {
     let at = header.match_indices(name).find(|(at, _)| {

@@ -5,6 +5,7 @@ use utoipa::openapi::{KnownFormat, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::api::auth::Grant;
+use crate::auth::JoinRole;
 use crate::error::Error;
 use crate::ids::Id;
 use crate::rooms::{Control, Layout, Mode, RoomState};
@@ -85,6 +86,7 @@ words_schema! {
     RoomState: ["ON_CALL", "ONLINE", "OFFLINE"],
         "ON_CALL: somebody is in it. ONLINE: some server could host it now. OFFLINE: none could.";
     ServerState: ["ONLINE", "OFFLINE"], "ONLINE: its process runs. OFFLINE: nothing is known of it.";
+    JoinRole: JoinRole::WORDS, "PARTICIPANT: one of many. CHAIRMAN: leads the room.";
     Grant: Grant::WORDS, "password: by a password. refresh_token: by what the last answer gave.";
     WebhookSource: ["CONFIG", "API"], "CONFIG: the settings have it. API: it was made here.";
     DeliveryState: DeliveryState::WORDS, "PENDING: it waits, or is tried again. DEAD: it was given up.";

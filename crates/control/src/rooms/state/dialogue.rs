@@ -383,7 +383,7 @@ impl State {
     ) -> Vec<Step> {
         let now = self.now;
         let Some(source) = self.participant_mut(participant).and_then(|p| p.source) else { return Vec::new() };
-        let door = Door { extension: keyed.digits(), source, today };
+        let door = Door { extension: keyed.digits(), source, today, is_invited: false };
         let is_lobby = self.is_lobby(keyed.digits());
         // The seat that they hold in the lobby is the one that they come in with.
         self.seats = self.seats.saturating_sub(1);

@@ -17,7 +17,6 @@ use crate::menu::{Menu, Step};
 use crate::prompts::Phrase;
 use crate::rooms::floor::{Act, Standing};
 use crate::rooms::tiles::{Moves, Place, Tiles};
-use crate::rooms::web::Transport;
 use crate::rooms::{Control, DialogOrder, HangUp, Left, ParticipantId, Pins, name_of};
 
 /// Where a leg that somebody sat down with is to join.
@@ -65,7 +64,7 @@ impl State {
             self.by_leg.insert(leg, who);
         }
         self.by_participant.insert(who, id);
-        let is_asked = participant.presence == Presence::InMenu && participant.transport == Transport::Sip;
+        let is_asked = participant.presence == Presence::InMenu && !participant.is_judged;
         let manners = manners.filter(|_| is_asked);
         call.outside = (call.outside + u32::from(manners.is_some())).saturating_sub(u32::from(was_outside));
         let Some(manners) = manners else {

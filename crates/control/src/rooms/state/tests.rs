@@ -5,8 +5,8 @@ use std::time::Duration;
 use media::Digit;
 
 use super::*;
-use crate::rooms::Left;
 use crate::rooms::testing::settings;
+use crate::rooms::{Entry, Left};
 
 const ROOM: Id = Id::from_raw(1);
 const OTHER: Id = Id::from_raw(2);
@@ -22,7 +22,7 @@ fn fresh(media: u64) -> Fresh {
 
 /// Somebody calls.
 fn dial(state: &mut State, extension: &str, media: u64) -> Result<Admitted, Refusal> {
-    state.admit(Door { extension, source: SOURCE, today: TODAY }, fresh(media))
+    state.admit(Door { extension, source: SOURCE, today: TODAY, is_invited: false }, fresh(media))
 }
 
 fn limits(max_rooms: u32, max_participants: u32) -> Limits {
@@ -46,6 +46,7 @@ fn somebody(number: i64) -> (Participant, mpsc::Receiver<DialogOrder>) {
         source: ([127, 0, 0, 1], 5060).into(),
         call_id: format!("call-{number}"),
         dialog,
+        entry: Entry::ByMenu,
     };
     let answer = Answer { sdp: String::new(), codec: CodecName::Pcmu, video: None, on_hold: false };
     let leg = LegId(number.unsigned_abs());

@@ -9,25 +9,26 @@ use super::{Admitted, Fresh, Known, State};
 use crate::events::Kind;
 use crate::ids::Id;
 use crate::rooms::pin_guard::{Closed, is_same};
-use crate::rooms::{Control, ParticipantId, Refusal};
+use crate::rooms::{Control, Key, ParticipantId, Refusal};
 
 impl State {
-    /// Counts a seat for somebody with this PIN. Whoever brings the admin PIN leads the room.
+    /// Counts a seat for somebody with this key; whether it makes them lead the room.
     pub(in crate::rooms) fn admit_visitor(
         &mut self,
         id: Id,
         source: IpAddr,
-        pin: Option<&str>,
+        key: &Key,
         today: Timestamp,
         fresh: Fresh,
     ) -> Result<(Admitted, bool), Refusal> {
         self.would_admit(id, source, today)?;
         let unknown = || Refusal::UnknownRoom(String::new());
         let room = self.rooms.get(&id).ok_or_else(unknown)?;
-        let leads = match pin.filter(|pin| !pin.is_empty()) {
-            None if room.room_pin.is_some() => return Err(Refusal::PinRequired),
-            None => false,
-            Some(pin) => self.judge_pin(id, source, pin, None, true)?,
+        let leads = match key {
+            Key::Invited { leads } => *leads,
+            Key::Pin(Some(pin)) if !pin.is_empty() => self.judge_pin(id, source, pin, None, true)?,
+            Key::Pin(_) if room.room_pin.is_some() => return Err(Refusal::PinRequired),
+            Key::Pin(_) => false,
         };
         let admitted = self.seat(id, fresh, false).map_err(|refusal| refusal.unwrap_or_else(unknown))?;
         Ok((admitted, leads))

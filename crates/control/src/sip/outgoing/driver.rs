@@ -367,6 +367,7 @@ impl Driver {
             offer: None,
             call_id: self.call_id.clone(),
             source: flow.peer,
+            shown: None,
         };
         let who = self.target.credentials.clone();
         let stack = Arc::clone(&self.stack);

@@ -87,6 +87,7 @@ export function Lobby({ conference, media, info, why, isJoining, onRetry }: Lobb
             data-testid="name"
             value={name}
             maxLength={100}
+            readOnly={Boolean(info.name)}
             autocomplete="name"
             aria-required={!info.name}
             aria-invalid={isNameless}

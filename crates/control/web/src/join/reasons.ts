@@ -28,6 +28,7 @@ export function reason(why: Why, words: Words, language: string, zone?: string):
     case "UNAVAILABLE":
       return words.why_unavailable;
     case "NOT_FOUND":
+    case "EXPIRED":
       return words.why_unknown_link;
     case "PIN_REQUIRED":
       return words.why_pin_required;
