@@ -1,22 +1,27 @@
 //! The page to join with, in real browsers: Chromium by Playwright, two people with tones of their own in one VIDEO room; Firefox,
 //! which has no H.264, by WebDriver BiDi.
 
-use crate::support::{setup, video_room};
+use crate::support::{setup, talker, video_room};
 use serde_json::json;
+use std::io::{BufRead, BufReader, Write};
 use std::net::UdpSocket;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use testkit::sdp::Codec;
 use testkit::server::{Server, TempDir};
-use testkit::{tone, wav};
+use testkit::tone::Expectation;
+use testkit::{ports, tone, wav};
 
 /// As Debian installs it.
 const CHROMIUM: &str = "/usr/bin/chromium-headless-shell";
 const FIREFOX: &str = "/usr/bin/firefox-esr";
 const RATE_HZ: u32 = 48_000;
+/// Of the microphones' tones.
+const BEEP_DB: f64 = -14.0;
 
 /// Two seconds of a tone that comes and goes: what never changes is taken for noise, and suppressed.
 fn beeps(hz: f64) -> Vec<i16> {
-    let mut pcm = tone::sine(RATE_HZ, hz, -14.0, 2 * RATE_HZ as usize);
+    let mut pcm = tone::sine(RATE_HZ, hz, BEEP_DB, 2 * RATE_HZ as usize);
     for (n, sample) in pcm.iter_mut().enumerate() {
         if n % 24_000 > 16_000 {
             *sample = 0;
@@ -53,6 +58,43 @@ fn two_people_join_with_firefox() {
     assert!(dir.path().join("firefox.png").exists());
 }
 
+/// JsSIP over secure WebSocket with a certificate of the server's own making, and a phone in the same room.
+#[test]
+fn softphone_in_chromium_calls_a_room_over_secure_websocket() {
+    let secure = format!("127.0.0.1:{}", ports::one());
+    let account = ("webphone", "correct-horse");
+    let server = setup()
+        .env("CONCLAVE__API__TLS_SELF_SIGNED", "true")
+        .env("CONCLAVE__API__TLS_LISTEN", &secure)
+        .env("CONCLAVE__API__PUBLIC_URL", &format!("https://{secure}"))
+        .env("CONCLAVE__WEBRTC__SIP_ACCOUNTS", &format!("{} {}", account.0, account.1))
+        .start();
+    let api = server.api();
+    let id = api.create_room("900", 10);
+    let room = api.get(&format!("/api/conference_rooms/{id}")).expect(200).json();
+    let wss = format!("wss://{}:{}/ws", room["sbc_host"].as_str().expect("a host"), room["sbc_port"]);
+    assert_eq!(wss, format!("wss://{secure}/ws"));
+    let token = room["token"].as_str().expect("a token");
+    let phone = talker(&server, "900", "bob", Codec::Pcmu, 500.0);
+    let dir = TempDir::new("softphone");
+    wav::write(&dir.path().join("ann.wav"), RATE_HZ, 1, &beeps(700.0)).expect("a WAV file");
+    let admin = server.token();
+    let arguments = [CHROMIUM, &wss, &server.base_url(), &admin, &id, token, account.0, account.1];
+    let mut script = script("softphone.mjs", &dir);
+    let script = script.args(arguments).arg(dir.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut script = script.stderr(Stdio::piped()).spawn().expect("node runs");
+    let mut line = String::new();
+    BufReader::new(script.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line, or the end");
+    if line.trim() == "talking" {
+        let beeping = Expectation { present: vec![700.0], absent: vec![500.0], level_db: BEEP_DB, tolerance_db: 9.0 };
+        phone.hears_as(&beeping);
+        script.stdin.as_mut().expect("a pipe").write_all(b"go on\n").expect("the script reads");
+    }
+    let ended = script.wait_with_output().expect("our own child");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success(), "{said}");
+}
+
 /// An address of this machine that is not loopback, over which Firefox sends nothing. No packet is sent to find it.
 fn own_address() -> String {
     let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
@@ -60,19 +102,20 @@ fn own_address() -> String {
     routed.map_or_else(|_| "127.0.0.1".to_owned(), |address| address.ip().to_string())
 }
 
+/// A script that drives a browser, without its arguments.
+fn script(name: &str, dir: &TempDir) -> Command {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/control/web/browser").join(name);
+    let mut command = Command::new("timeout");
+    command.args(["300", "node"]).arg(path).env("HOME", dir.path());
+    command
+}
+
 /// Lets a script drive a browser, and says what it complained of.
 #[track_caller]
 fn drive(script: &str, browser: &str, server: &Server, token: &str, dir: &TempDir) {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/control/web/browser").join(script);
-    let ended = Command::new("timeout")
-        .args(["300", "node"])
-        .arg(&script)
-        .args([browser, &server.base_url(), token])
-        .arg(dir.path())
-        .env("HOME", dir.path())
-        .stdin(Stdio::null())
-        .output()
-        .expect("node runs");
+    let mut script = self::script(script, dir);
+    let script = script.args([browser, &server.base_url(), token]).arg(dir.path()).stdin(Stdio::null());
+    let ended = script.output().expect("node runs");
     let said = String::from_utf8_lossy(&ended.stderr);
     assert!(ended.status.success(), "{said}");
 }

@@ -145,7 +145,9 @@ fn personal_link_names_its_bearer_stands_for_the_pin_and_can_be_revoked() {
     assert_eq!(view(&api, &session)["participants"][0]["name"], "Ann \"B\"");
     join(&api, guest, "name=Bob", &[], &mut b);
     let all = wait_participants(&api, &room, 2);
-    assert!(all.iter().any(|p| p["chairman"] == false && p["display_name"].as_str().is_some_and(|n| n.contains("Bob"))));
+    assert!(
+        all.iter().any(|p| p["chairman"] == false && p["display_name"].as_str().is_some_and(|n| n.contains("Bob")))
+    );
 
     // A letter more or less, another room's name in it: nobody signed that.
     info(&format!("{link}A")).refused(404, "NOT_FOUND");

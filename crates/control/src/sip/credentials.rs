@@ -148,15 +148,15 @@ impl Nonces {
         if now_s.saturating_sub(made_s) <= NONCE_S { Age::Fresh } else { Age::Stale }
     }
 
-    /// The challenges of a 401. Digest by MD5 comes first: SIP libraries of browsers read the first one, and know no other; the
-    /// connection is what keeps it secret.
+    /// The challenges of a 401, the best first (RFC 8760 §2.4). Digest by MD5 comes last: SIP libraries of browsers read the last
+    /// one, and know no other; the connection is what keeps it secret.
     pub(super) fn challenges(&self, now_s: u64, source: IpAddr, call_id: &str, is_stale: bool) -> Vec<String> {
         let nonce = self.make(now_s, source, call_id);
         let stale = if is_stale { ", stale=true" } else { "" };
         let digest = |algorithm: Algorithm| {
             format!("Digest realm=\"{REALM}\", nonce=\"{nonce}\", algorithm={}, qop=\"auth\"{stale}", algorithm.name())
         };
-        vec![digest(Algorithm::Md5), digest(Algorithm::Sha256), format!("Bearer realm=\"{REALM}\"")]
+        vec![format!("Bearer realm=\"{REALM}\""), digest(Algorithm::Sha256), digest(Algorithm::Md5)]
     }
 }
 
