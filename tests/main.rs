@@ -6,6 +6,7 @@ mod bad_input;
 mod baresip_calls;
 mod baresip_video;
 mod browser_pages;
+mod browser_people;
 mod browsers;
 mod calls;
 mod codecs;

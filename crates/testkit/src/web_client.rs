@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
@@ -67,6 +68,8 @@ pub struct WebClient {
     encoder: opus::Encoder,
     decoder: opus::Decoder,
     source: Option<Source>,
+    /// Sent in place of a source, again and again.
+    packets: Option<Packets>,
     said: u64,
     ticks: u64,
     heard: VecDeque<i16>,
@@ -81,6 +84,9 @@ pub struct WebClient {
     /// What happened.
     pub log: WebLog,
 }
+
+/// Opus packets of 20 ms that were encoded before, each with its level in dB.
+pub type Packets = Arc<Vec<(Vec<u8>, i8)>>;
 
 /// What happened to a client.
 #[derive(Clone, Debug, Default)]
@@ -148,6 +154,7 @@ impl WebClient {
             encoder: opus::Encoder::new(RATE_HZ, opus::Channels::Mono, opus::Application::Voip).expect("an encoder"),
             decoder: opus::Decoder::new(RATE_HZ, opus::Channels::Mono).expect("a decoder"),
             source: None,
+            packets: None,
             said: 0,
             ticks: 0,
             heard: VecDeque::new(),
@@ -213,6 +220,12 @@ impl WebClient {
     pub fn say(&mut self, source: Option<Source>) {
         self.source = source;
         self.said = 0;
+    }
+
+    /// Sends these packets from now on, from the first to the last and again, and decodes nothing that comes: for crowds.
+    pub fn stream(&mut self, packets: Packets) {
+        self.packets = Some(packets);
+        self.source = None;
     }
 
     /// Shows this colour from now on.
@@ -281,22 +294,29 @@ impl WebClient {
     }
 
     fn speak(&mut self, now: Instant) {
-        let Some(source) = &mut self.source else { return };
         let rate = if self.options.audio == WebAudio::Opus { RATE_HZ } else { 8_000 };
+        let Some((payload, level)) = self.next_payload(rate) else { return };
+        let rtp = MediaTime::new(self.ticks * u64::from(rate / 50), Frequency::new(rate).expect("a rate"));
+        self.ticks += 1;
+        let Some(writer) = self.rtc.writer(self.audio) else { return };
+        let Some(pt) = writer.payload_params().next().map(|p| p.pt()) else { return };
+        drop(writer.audio_level(level, level > -60).write(pt, now, rtp, payload));
+    }
+
+    fn next_payload(&mut self, rate: u32) -> Option<(Vec<u8>, i8)> {
+        if let Some(packets) = &self.packets {
+            let at = usize::try_from(self.ticks).unwrap_or(0).checked_rem(packets.len())?;
+            return packets.get(at).cloned();
+        }
         let mut pcm = vec![0; rate as usize / 50];
-        source(self.said, &mut pcm);
+        (self.source.as_mut()?)(self.said, &mut pcm);
         self.said += u64::from(rate / 50);
         let payload = match self.options.audio {
             WebAudio::Opus => self.encoder.encode_vec(&pcm, 1_000).expect("encode"),
             WebAudio::Pcmu => pcm.iter().map(|s| g711::ulaw_encode(*s)).collect(),
             WebAudio::Pcma => pcm.iter().map(|s| g711::alaw_encode(*s)).collect(),
         };
-        let level = tone::rms_db(&pcm).clamp(-127.0, 0.0) as i8;
-        let rtp = MediaTime::new(self.ticks * u64::from(rate / 50), Frequency::new(rate).expect("a rate"));
-        self.ticks += 1;
-        let Some(writer) = self.rtc.writer(self.audio) else { return };
-        let Some(pt) = writer.payload_params().next().map(|p| p.pt()) else { return };
-        drop(writer.audio_level(level, level > -60).write(pt, now, rtp, payload));
+        Some((payload, tone::rms_db(&pcm).clamp(-127.0, 0.0) as i8))
     }
 
     fn film(&mut self, now: Instant) {
@@ -365,6 +385,7 @@ impl WebClient {
                 self.log.first_audio.get_or_insert_with(Instant::now);
                 self.log.audio_frames += 1;
                 match self.options.audio {
+                    _ if self.packets.is_some() => {}
                     WebAudio::Opus => {
                         let mut pcm = [0i16; 5760];
                         if let Ok(n) = self.decoder.decode(&data.data, &mut pcm, false) {

@@ -1,33 +1,13 @@
 // Two people join by a room's link with Chromium, hear and see each other, and one leads: the pages against a running server.
 // Called by the product's tests: node pages.mjs CHROMIUM BASE TOKEN FOLDER, where FOLDER holds ann.wav and bob.wav and gets the
 // screenshots. Says what is wrong on standard error, and ends with 1 then.
-import axe from "axe-core";
-import { chromium } from "playwright-core";
-import { PATIENCE, until } from "./until.mjs";
+import { accessible as looked, is, person as somebody, tell } from "./chromium.mjs";
+import { until } from "./until.mjs";
 
 const [binary, base, token, folder] = process.argv.slice(2);
 const TONES = { ann: 700, bob: 1100 };
-const browsers = [];
-
-/** A browser of its own, as each has one fake microphone. */
-async function person(name, sound) {
-  const args = ["--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"];
-  args.push("--autoplay-policy=no-user-gesture-required", `--use-file-for-fake-audio-capture=${folder}/${sound}.wav`);
-  const browser = await chromium.launch({ executablePath: binary, args });
-  browsers.push(browser);
-  const context = await browser.newContext({ viewport: { width: 1200, height: 800 }, permissions: ["camera", "microphone"] });
-  const page = await context.newPage();
-  page.setDefaultTimeout(PATIENCE);
-  const troubles = [];
-  page.on("pageerror", (error) => troubles.push(error.message));
-  page.on("console", (line) => line.type() === "error" && !/status of 4\d\d/.test(line.text()) && troubles.push(line.text()));
-  await page.goto(`${base}/r/${token}`);
-  await page.getByTestId("name").fill(name);
-  return { name, page, troubles };
-}
-
-const state = ({ page }) => page.getByTestId("state").getAttribute("data-state");
-const is = (who, wanted) => until(`${who.name} is ${wanted}`, async () => (await state(who)) === wanted || (await state(who)));
+const person = (name, sound) => somebody({ binary, base, token, folder }, name, sound);
+const accessible = (who, what) => looked(who, what, folder);
 
 /** The loudest that each tone was within a second and a half, in dB. */
 const levels = ({ page }) =>
@@ -66,23 +46,6 @@ const pictures = ({ page }) =>
       if (report.type === "inbound-rtp" && report.kind === "video") frames = report.framesDecoded;
     return frames;
   });
-
-/** WCAG A and AA, as far as a machine sees them, in both colour schemes and on a phone's screen too. */
-async function accessible({ page }, what) {
-  await page.evaluate(axe.source);
-  for (const [colorScheme, width] of [["light", 1200], ["dark", 1200], ["light", 390]]) {
-    await page.emulateMedia({ colorScheme });
-    await page.setViewportSize({ width, height: 800 });
-    const { violations } = await page.evaluate(() => axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"] }));
-    const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(", ")}`);
-    if (found.length) throw new Error(`${what}, ${colorScheme}, ${width} px: ${found.join("; ")}`);
-    const wide = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
-    if (wide) throw new Error(`${what} scrolls sideways at ${width} px`);
-    await page.screenshot({ path: `${folder}/${what}-${colorScheme}-${width}.png` });
-  }
-  await page.emulateMedia({ colorScheme: "light" });
-  await page.setViewportSize({ width: 1200, height: 800 });
-}
 
 async function story() {
   const ann = await person("Ann", "ann");
@@ -126,14 +89,4 @@ async function story() {
   for (const who of [ann, bob, late]) if (who.troubles.length) throw new Error(`${who.name}'s page: ${who.troubles.join("; ")}`);
 }
 
-try {
-  await story();
-} catch (error) {
-  console.error(error.stack ?? error);
-  for (const [n, browser] of browsers.entries())
-    for (const context of browser.contexts())
-      for (const page of context.pages()) await page.screenshot({ path: `${folder}/wrong-${n}.png` }).catch(() => {});
-  process.exitCode = 1;
-} finally {
-  await Promise.all(browsers.map((browser) => browser.close().catch(() => {})));
-}
+await tell(story, folder);

@@ -149,7 +149,8 @@ pub(crate) fn cpu_of_threads(server: &Server) -> Result<BTreeMap<String, f64>, S
     Ok(all)
 }
 
-fn rss_kb(server: &Server) -> Result<u64, String> {
+/// Memory of the process that is in use, in KiB.
+pub(crate) fn rss_kb(server: &Server) -> Result<u64, String> {
     let status = proc_file(server, "status")?;
     let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
     line.split_whitespace().next().and_then(|v| v.parse().ok()).ok_or_else(|| format!("VmRSS {line}"))

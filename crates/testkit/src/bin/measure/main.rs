@@ -9,6 +9,7 @@ mod load;
 mod options;
 mod speech;
 mod video;
+mod web;
 
 use options::Options;
 use std::io::Write;
@@ -32,6 +33,9 @@ const USAGE: &str = "measure COMMAND --binary FILE [options]
                                                        what a recording and more viewers add to such a room
   glass    [--rounds 12] [--secs 6]                    from a camera through a room to another phone, 30 pictures a second
   idle     [--rooms 10000] [--secs 20]                 CPU of rooms that nobody is in
+  web      [--n 200] [--talkers 8] [--runs 3] [--secs 20]
+                                                       browsers in one room: CPU, memory, time to the first sound
+  burst    [--n 1000]                                  joins of browsers all at once, beside a room that runs
 --workers N gives the server so many media threads (default: one for each core)";
 
 fn main() -> ExitCode {
@@ -51,6 +55,8 @@ fn main() -> ExitCode {
         "additions" => video::additions(&options),
         "glass" => video::glass(&options),
         "idle" => load::idle(&options),
+        "web" => web::crowd(&options),
+        "burst" => web::burst(&options),
         _ => Err(USAGE.to_owned()),
     });
     match outcome {
