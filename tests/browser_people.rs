@@ -188,3 +188,17 @@ fn browser_comes_back_by_itself_after_its_servers_ports_were_blocked() {
     people.tell("ann sees pictures");
     assert_eq!(ids(), before, "the same participants");
 }
+
+#[test]
+fn browser_that_no_udp_reaches_joins_over_tcp() {
+    let server = setup().env("CONCLAVE__WEBRTC__TCP", "true").env("CONCLAVE__WEBRTC__TCP_PORT", "0").start();
+    let api = server.api();
+    let room = video_room(&api, (640, 360), &json!({}));
+    let mut people = People::start(&server, &token(&api, &room), &[ANN, BOB]);
+    people.tell("ann joins tcp");
+    people.tell("bob joins udp");
+    people.tell("ann hears bob");
+    people.tell("bob hears ann");
+    people.tell("ann sees pictures");
+    people.tell("bob sees pictures");
+}

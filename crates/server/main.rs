@@ -77,6 +77,7 @@ fn serve(flags: &ServeFlags) -> Outcome<()> {
         movies: config.recordings.movies,
         web: config.webrtc.as_ref().map(|web| WebConfig {
             udp_port: web.udp_port,
+            tcp_port: web.tcp_port,
             addresses: web.addresses.clone(),
             resume: web.resume,
         }),

@@ -2,7 +2,7 @@
 //! tick.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +20,7 @@ use crate::leg::{
 };
 use crate::record::{Finalize, Recorder};
 use crate::room::ComposerLink;
-use crate::sdp::secured::{Credentials, read_fragment};
+use crate::sdp::secured::{Credentials, WebProtocol, read_fragment};
 use crate::sdp::{
     Answer, Capabilities, CodecName, LocalMedia, LocalSecured, LocalVideo, Offer, SessionTerms, VideoCapabilities,
 };
@@ -31,7 +31,7 @@ use crate::video::VideoCodec;
 use crate::video::composer::{Composer, ComposerStats};
 use crate::video::picture::Picture;
 use crate::video::stage::Arrangement;
-use crate::worker::{self, Shared};
+use crate::worker::{self, BrowserSockets, Shared};
 
 /// Commands that may wait for one worker. A worker drains them within 20 ms; 200 legs joining at once fit five times.
 const COMMANDS: usize = 1024;
@@ -77,6 +77,8 @@ pub struct EngineConfig {
 pub struct WebConfig {
     /// UDP port of the first worker; those of the others follow it. 0: any.
     pub udp_port: u16,
+    /// TCP port of the first worker, for browsers that UDP does not reach; those of the others follow it. 0: any; `None`: no TCP.
+    pub tcp_port: Option<u16>,
     /// Where to bind, and what is written into answers, best first.
     pub addresses: Vec<ReserveAt>,
     /// A browser that was not heard of for so long is gone. Until then it may come back from another address.
@@ -156,7 +158,7 @@ impl Reservation {
         let (at, secured) = match &self.place {
             Place::Own { advertise, ports } => (SocketAddr::new(*advertise, ports.rtp_port), None),
             Place::Web(web) => {
-                let first = web.local.candidates.first().copied();
+                let first = web.local.candidates.first().map(|(address, _)| *address);
                 (first.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 9))), Some(Box::new(web.local.clone())))
             }
         };
@@ -304,7 +306,7 @@ impl Engine {
         for index in 0..count {
             let (for_browsers, ports) = match &config.web {
                 Some(web) => bind_web(web, index)?,
-                None => (Vec::new(), Vec::new()),
+                None => (BrowserSockets::default(), Vec::new()),
             };
             web_ports.push(ports);
             let (commands, inbox) = crossbeam_channel::bounded(COMMANDS);
@@ -460,7 +462,7 @@ impl Engine {
         let local = LocalSecured {
             credentials: Credentials::random()?,
             fingerprint: web.identity.fingerprint.clone(),
-            candidates: ports.iter().map(|port| port.address).collect(),
+            candidates: ports.iter().map(|port| (port.address, port.protocol)).collect(),
             audio_ssrc: seed.ssrc.0,
             video_ssrc,
             rtx_ssrc: video_ssrc.wrapping_add(1),
@@ -481,9 +483,10 @@ impl Engine {
         self.inner.web.is_some()
     }
 
-    /// Where browsers send: every address of every worker.
+    /// Where browsers send over UDP: every address of every worker.
     pub fn web_addresses(&self) -> Vec<SocketAddr> {
-        self.inner.web.iter().flat_map(|web| web.ports.iter().flatten()).map(|port| port.address).collect()
+        let all = self.inner.web.iter().flat_map(|web| web.ports.iter().flatten());
+        all.filter(|port| port.protocol == WebProtocol::Udp).map(|port| port.address).collect()
     }
 
     /// The far end of a browser's leg restarts ICE by a fragment (RFC 8840); the answer is ours. `false`: it only names
@@ -649,23 +652,46 @@ impl Engine {
 }
 
 /// The sockets that browsers share on one worker.
-fn bind_web(web: &WebConfig, worker: usize) -> Result<(Vec<UdpSocket>, Vec<SharedPort>), Error> {
-    let port = match web.udp_port {
-        0 => 0,
-        first => u16::try_from(usize::from(first) + worker).map_err(|_| {
-            Error::Broken(format!("there are not enough UDP ports for browsers from {first} on: each worker needs one"))
-        })?,
+fn bind_web(web: &WebConfig, worker: usize) -> Result<(BrowserSockets, Vec<SharedPort>), Error> {
+    let (mut sockets, mut ports) = (BrowserSockets::default(), Vec::new());
+    let mut bind = |first: u16, protocol: WebProtocol| {
+        let port = web_port(first, worker, protocol)?;
+        for at in &web.addresses {
+            let bind = SocketAddr::new(at.bind, port);
+            let bound = match protocol {
+                WebProtocol::Udp => sockets::shared(bind).and_then(|socket| {
+                    let bound = socket.local_addr();
+                    sockets.datagrams.push(socket);
+                    bound
+                }),
+                WebProtocol::Tcp => sockets::listener(bind).and_then(|listener| {
+                    let bound = listener.local_addr();
+                    sockets.listeners.push(listener);
+                    bound
+                }),
+            };
+            let failed = |e| Error::Broken(format!("cannot bind {} {bind} for browsers: {e}", protocol.name()));
+            let address = SocketAddr::new(at.advertise, bound.map_err(failed)?.port());
+            ports.push(SharedPort { key: worker::shared_key(ports.len()), address, protocol });
+        }
+        Ok::<_, Error>(())
     };
-    let mut bound = (Vec::new(), Vec::new());
-    for (n, at) in web.addresses.iter().enumerate() {
-        let bind = SocketAddr::new(at.bind, port);
-        let failed = |e| Error::Broken(format!("cannot bind UDP {bind} for browsers: {e}"));
-        let socket = sockets::shared(bind).map_err(failed)?;
-        let port = socket.local_addr().map_err(failed)?.port();
-        bound.0.push(socket);
-        bound.1.push(SharedPort { key: worker::shared_key(n), address: SocketAddr::new(at.advertise, port) });
+    bind(web.udp_port, WebProtocol::Udp)?;
+    if let Some(first) = web.tcp_port {
+        bind(first, WebProtocol::Tcp)?;
     }
-    Ok(bound)
+    Ok((sockets, ports))
+}
+
+/// A worker's port for browsers.
+fn web_port(first: u16, worker: usize, protocol: WebProtocol) -> Result<u16, Error> {
+    if first == 0 {
+        return Ok(0);
+    }
+    u16::try_from(usize::from(first) + worker).map_err(|_| {
+        let name = protocol.name();
+        Error::Broken(format!("there are not enough {name} ports for browsers from {first} on: each worker needs one"))
+    })
 }
 
 /// The thread with the least load, of those the one with the fewest rooms.

@@ -2,7 +2,7 @@
 //! Bound on the signalling thread when a leg is reserved, used on the worker's thread afterwards.
 
 use std::collections::HashSet;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 
@@ -139,6 +139,19 @@ pub(crate) fn shared(at: SocketAddr) -> std::io::Result<UdpSocket> {
     drop(wanted.set_recv_buffer_size(BUFFER_BYTES));
     drop(wanted.set_send_buffer_size(BUFFER_BYTES));
     Ok(socket)
+}
+
+/// A listener for browsers that UDP does not reach; free at once after a restart.
+pub(crate) fn listener(at: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(at), Type::STREAM, Some(Protocol::TCP))?;
+    if at.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&at.into())?;
+    socket.listen(256)?;
+    Ok(socket.into())
 }
 
 fn udp(at: SocketAddr) -> std::io::Result<UdpSocket> {

@@ -5,10 +5,10 @@ mod browsers;
 mod clock;
 mod io;
 mod shared;
+mod streams;
 
 use std::any::Any;
 use std::collections::HashMap;
-use std::net::UdpSocket;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -23,6 +23,7 @@ use crate::room::{Moment, Outlet, Room};
 use crate::units::{LegId, RoomId};
 use browsers::{Browsers, Route, Stray};
 use clock::{Clock, Due};
+pub(crate) use io::BrowserSockets;
 use io::{Address, Datagram, Sockets};
 pub(crate) use shared::{Load, Shared};
 
@@ -34,7 +35,7 @@ pub(crate) fn spawn(
     events: Sender<Event>,
     played: Sender<Playback>,
     shared: Arc<Shared>,
-    for_browsers: Vec<UdpSocket>,
+    for_browsers: BrowserSockets,
 ) -> std::io::Result<JoinHandle<()>> {
     let sockets = Sockets::new(for_browsers)?;
     std::thread::Builder::new().name(format!("media-worker-{index}")).spawn(move || {

@@ -37,6 +37,7 @@ fn engine() -> (Engine, Receiver<Event>) {
         movies: Finalize::Fragmented,
         web: Some(WebConfig {
             udp_port: 0,
+            tcp_port: None,
             addresses: vec![ReserveAt { bind: LOOPBACK, advertise: LOOPBACK }],
             resume: Duration::from_secs(6),
         }),

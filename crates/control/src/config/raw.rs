@@ -343,6 +343,8 @@ impl Default for RawMedia {
 pub(crate) struct RawWebRtc {
     pub(crate) enabled: bool,
     pub(crate) udp_port: i64,
+    pub(crate) tcp: bool,
+    pub(crate) tcp_port: i64,
     pub(crate) addresses: Vec<String>,
     pub(crate) resume_s: i64,
     pub(crate) turn_urls: Vec<String>,
@@ -356,6 +358,8 @@ impl Default for RawWebRtc {
         Self {
             enabled: true,
             udp_port: 16_300,
+            tcp: false,
+            tcp_port: 16_300,
             addresses: Vec::new(),
             resume_s: 15,
             turn_urls: Vec::new(),

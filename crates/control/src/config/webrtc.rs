@@ -22,6 +22,8 @@ const MIN_PASSWORD: usize = 8;
 pub struct WebRtcConfig {
     /// UDP port of the first media thread; those of the others follow it. 0: any.
     pub udp_port: u16,
+    /// TCP port of the first media thread, for browsers that UDP does not reach. 0: any; `None`: there is none.
+    pub tcp_port: Option<u16>,
     /// Where to bind, and what browsers are told; not empty.
     pub addresses: Vec<ReserveAt>,
     /// So long a browser may be away and come back as the same participant.
@@ -58,6 +60,8 @@ impl Check<'_> {
         api: &str,
     ) -> Result<Option<WebRtcConfig>, ConfigError> {
         let udp_port = self.number("webrtc.udp_port", raw.udp_port, 0..=65_535)?;
+        let tcp_port = self.number("webrtc.tcp_port", raw.tcp_port, 0..=65_535)?;
+        let tcp_port = raw.tcp.then_some(tcp_port);
         let resume = Duration::from_secs(self.number("webrtc.resume_s", raw.resume_s, 5..=300)?);
         let allowed = "addresses of this machine, such as \"192.0.2.10\", or none for all of them";
         let parsed: Option<Vec<IpAddr>> = raw.addresses.iter().map(|text| text.parse().ok()).collect();
@@ -75,7 +79,7 @@ impl Check<'_> {
             (true, Ok(advertise)) => vec![ReserveAt { bind: any(advertise), advertise }],
             (true, Err(_)) => of_this_machine(is_local),
         };
-        Ok(Some(WebRtcConfig { udp_port, addresses, resume, turn, sip_accounts }))
+        Ok(Some(WebRtcConfig { udp_port, tcp_port, addresses, resume, turn, sip_accounts }))
     }
 
     fn sip_accounts(&self, items: &[String]) -> Result<Vec<SipCredentials>, ConfigError> {

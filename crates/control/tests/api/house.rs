@@ -72,6 +72,7 @@ pub(crate) fn engine(config: &Config) -> (Engine, crossbeam_channel::Receiver<me
         movies: config.recordings.movies,
         web: Some(WebConfig {
             udp_port: 0,
+            tcp_port: None,
             addresses: vec![ReserveAt { bind: [127, 0, 0, 1].into(), advertise: [127, 0, 0, 1].into() }],
             resume: Duration::from_secs(6),
         }),

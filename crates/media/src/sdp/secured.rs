@@ -66,6 +66,23 @@ impl Credentials {
     }
 }
 
+/// What a browser's datagrams travel over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WebProtocol {
+    Udp,
+    /// Each behind its length (RFC 4571), on a connection that the browser opens.
+    Tcp,
+}
+
+impl WebProtocol {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Udp => "UDP",
+            Self::Tcp => "TCP",
+        }
+    }
+}
+
 /// Our end of a secured session, as it is written into every description of one leg.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LocalSecured {
@@ -73,7 +90,7 @@ pub(crate) struct LocalSecured {
     /// `a=fingerprint` of our certificate, as it is written.
     pub fingerprint: String,
     /// Where we can be reached, best first; not empty.
-    pub candidates: Vec<SocketAddr>,
+    pub candidates: Vec<(SocketAddr, WebProtocol)>,
     /// Sources of our sound, our picture, and its packets sent again.
     pub audio_ssrc: u32,
     pub video_ssrc: u32,
@@ -242,11 +259,16 @@ pub(crate) fn write_fragment(local: &LocalSecured) -> String {
     text
 }
 
-/// Host candidates (RFC 8839 §5.1), the first with the highest priority (RFC 8445 §5.1.2).
-pub(super) fn candidates(addresses: &[SocketAddr]) -> impl Iterator<Item = String> + '_ {
-    addresses.iter().zip(0u32..).map(|(address, n)| {
-        let priority = (126 << 24) | (65_535u32.saturating_sub(n) << 8) | 255;
-        format!("{} 1 udp {priority} {} {} typ host", n + 1, address.ip(), address.port())
+/// Host candidates (RFC 8839 §5.1), the first with the highest priority (RFC 8445 §5.1.2). TCP comes after all UDP: it is for those
+/// whom nothing else reaches (RFC 6544 §4.2), and it is they who connect.
+pub(super) fn candidates(addresses: &[(SocketAddr, WebProtocol)]) -> impl Iterator<Item = String> + '_ {
+    addresses.iter().zip(0u32..).map(|((address, protocol), n)| {
+        let (kind, preference, more) = match protocol {
+            WebProtocol::Udp => ("udp", 126, ""),
+            WebProtocol::Tcp => ("tcp", 90, " tcptype passive"),
+        };
+        let priority = (preference << 24) | (65_535u32.saturating_sub(n) << 8) | 255;
+        format!("{} 1 {kind} {priority} {} {} typ host{more}", n + 1, address.ip(), address.port())
     })
 }
 

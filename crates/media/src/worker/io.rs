@@ -1,8 +1,9 @@
 //! The sockets of a worker: which are ready, what they hold and when the kernel got it, and the way out. Level-triggered
 //! epoll without a wake per packet: the worker asks a few times a tick.
 
+use std::cell::RefCell;
 use std::io::{self, IoSliceMut};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use nix::sys::time::TimeSpec;
 use slab::Slab;
 
 use super::clock::Clock;
+use super::streams::Streams;
 use crate::leg::{Channel, Medium, PortKey, Transmit};
 use crate::sockets::PortPair;
 use crate::units::{LegId, RoomId};
@@ -32,6 +34,15 @@ const FIRST_SHARED: usize = 1 << 24;
 
 /// Gets whose datagram it is, on which socket, when the kernel got it, where from, and the bytes.
 pub(super) type Take<'a> = dyn FnMut(Address, (Medium, Channel), Instant, SocketAddr, &[u8]) + 'a;
+
+/// What browsers share of one worker.
+#[derive(Debug, Default)]
+pub(crate) struct BrowserSockets {
+    /// The first of the shared keys are theirs, in this order.
+    pub datagrams: Vec<UdpSocket>,
+    /// And the next.
+    pub listeners: Vec<TcpListener>,
+}
 
 /// What came on a shared socket.
 #[derive(Clone)]
@@ -65,6 +76,8 @@ pub(super) struct Sockets {
     control: Vec<u8>,
     /// Those that browsers share.
     shared: Vec<UdpSocket>,
+    /// Their connections, where UDP does not reach them; sent to while a leg is at work.
+    streams: RefCell<Streams>,
     /// Memory for what comes on them, which goes round.
     batch: Vec<Datagram>,
 }
@@ -75,7 +88,9 @@ impl Sockets {
         PortKey(FIRST_SHARED + n)
     }
 
-    pub(super) fn new(shared: Vec<UdpSocket>) -> io::Result<Self> {
+    pub(super) fn new(for_browsers: BrowserSockets) -> io::Result<Self> {
+        let BrowserSockets { datagrams: shared, listeners } = for_browsers;
+        let keyed = (shared.len()..).map(Self::shared_key).zip(listeners).collect();
         Ok(Self {
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             entries: Slab::new(),
@@ -83,6 +98,7 @@ impl Sockets {
             buffer: Box::new([0; MAX_DATAGRAM_BYTES]),
             control: nix::cmsg_space!(TimeSpec),
             shared,
+            streams: RefCell::new(Streams::new(keyed)?),
             batch: Vec::new(),
         })
     }
@@ -176,6 +192,23 @@ impl Sockets {
                 }
             }
         }
+        let streams = self.streams.get_mut();
+        // At the first of the calls of one poll.
+        if *taken == filled {
+            streams.poll(reference.0);
+        }
+        while filled < BATCH && *taken < MAX_PACKETS {
+            if batch.len() <= filled {
+                let bytes = Vec::with_capacity(MAX_DATAGRAM_BYTES);
+                let from = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
+                batch.push(Datagram { port: PortKey(0), from, arrived: reference.0, bytes });
+            }
+            let Some(place) = batch.get_mut(filled) else { break };
+            let Some((port, from)) = streams.take(reference.0, &mut place.bytes) else { break };
+            (place.port, place.from, place.arrived) = (port, from, reference.0);
+            *taken += 1;
+            filled += 1;
+        }
         // What is left over of a larger batch is kept, as it is memory that was paid for.
         for spare in batch.iter_mut().skip(filled) {
             spare.bytes.clear();
@@ -191,8 +224,9 @@ impl Sockets {
     /// Sends one datagram. A full socket buffer or an unreachable peer loses it, as networks do.
     pub(super) fn send(&self, transmit: Transmit<'_>) {
         if let Some(n) = transmit.port.0.checked_sub(FIRST_SHARED) {
-            if let Some(socket) = self.shared.get(n) {
-                drop(socket.send_to(transmit.bytes, transmit.to));
+            match self.shared.get(n) {
+                Some(socket) => drop(socket.send_to(transmit.bytes, transmit.to)),
+                None => self.streams.borrow_mut().send(transmit.port, transmit.to, transmit.bytes),
             }
         } else if let Some(entry) = self.entries.get(transmit.port.0) {
             let socket = match transmit.channel {

@@ -24,7 +24,7 @@ use crate::leg::{Channel, Medium};
 use crate::rtp::feedback::Message;
 use crate::rtp::packet::{Datagram, HEADER_BYTES, RtpPacket, write_header};
 use crate::rtp::rtcp;
-use crate::sdp::secured::{self, Credentials, SecuredStream};
+use crate::sdp::secured::{self, Credentials, SecuredStream, WebProtocol};
 use crate::sdp::{AudioTerms, CodecName, DECRYPTED_LEVEL_ID, FAR_END, SecuredTerms, SessionTerms, VideoTerms};
 use crate::units::{Bitrate, Ssrc};
 use crate::video::VideoCodec;
@@ -76,6 +76,15 @@ pub(crate) struct SharedPort {
     pub key: PortKey,
     /// As the far end knows it.
     pub address: SocketAddr,
+    pub protocol: WebProtocol,
+}
+
+/// str0m's word for it.
+const fn proto(protocol: WebProtocol) -> Protocol {
+    match protocol {
+        WebProtocol::Udp => Protocol::Udp,
+        WebProtocol::Tcp => Protocol::Tcp,
+    }
 }
 
 /// A datagram that is not the leg's: no packet of any kind that belongs here, or a connectivity check that was not made with
@@ -168,7 +177,7 @@ impl Link {
         }
         let mut rtc = Box::new(config.build(start));
         for port in &ports {
-            let candidate = Candidate::host(port.address, Protocol::Udp)
+            let candidate = Candidate::host(port.address, proto(port.protocol))
                 .map_err(|e| Error::Broken(format!("{} cannot be a candidate: {e}", port.address)))?;
             rtc.add_local_candidate(candidate);
         }
@@ -283,8 +292,10 @@ impl Link {
     ) -> Result<bool, Strange> {
         let own = self.ports.iter().find(|own| own.key == port).ok_or(Strange)?;
         let contents = bytes.try_into().map_err(|_| Strange)?;
-        let input =
-            Input::Receive(arrived, Receive { proto: Protocol::Udp, source: from, destination: own.address, contents });
+        let input = Input::Receive(
+            arrived,
+            Receive { proto: proto(own.protocol), source: from, destination: own.address, contents },
+        );
         let is_check = matches!(bytes.first(), Some(0..=3));
         if is_check && !self.rtc.accepts(&input) {
             return Err(Strange);
@@ -426,7 +437,9 @@ impl Link {
                     break;
                 }
                 Ok(Output::Transmit(out)) => {
-                    if let Some(port) = self.ports.iter().find(|port| port.address == out.source) {
+                    if let Some(port) =
+                        self.ports.iter().find(|p| p.address == out.source && proto(p.protocol) == out.proto)
+                    {
                         send(Transmit {
                             port: port.key,
                             channel: Channel::Rtp,
