@@ -79,6 +79,27 @@ fn a_muted_caller_presses_keys_too() {
     assert_eq!(digits(&call), "123");
 }
 
+/// What says that it is silent is not decoded in a crowd; a key is not silent.
+#[test]
+fn keys_are_found_in_the_sound_of_those_who_tell_how_loud_they_are() {
+    for muted in [false, true] {
+        let mut call = Call::new(1);
+        let level = "a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level\r\na=sendrecv\r\n";
+        let offer = parties::offer(CodecName::Opus).replace(" 101\r\n", "\r\n");
+        let offer = offer.replace("a=rtpmap:101 telephone-event/8000\r\n", "").replace("a=sendrecv\r\n", level);
+        let settings = LegSettings { muted, ..LegSettings::default() };
+        let (leg, answer) = call.room.join(&offer, &parties::CODECS, settings).unwrap();
+        assert!(answer.sdp.contains("ssrc-audio-level"), "{}", answer.sdp);
+        let mut caller = Party::new(leg, CodecName::Opus, dialling(48_000));
+        caller.states_level = true;
+        call.parties.push(caller);
+        call.join(CodecName::Pcmu, 440.0, LEVEL_DB);
+        call.join(CodecName::Pcmu, 620.0, LEVEL_DB);
+        call.run(150);
+        assert_eq!(digits(&call), "123", "muted: {muted}");
+    }
+}
+
 #[test]
 fn a_voice_without_keys_passes_as_it_is_one_tick_later() {
     let mut call = Call::new(8);

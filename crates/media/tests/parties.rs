@@ -43,6 +43,8 @@ pub(crate) struct Party {
     pub(crate) last_payload: Vec<u8>,
     pub(crate) packets: u64,
     pub(crate) sequence: Option<(u16, u32)>,
+    /// Its packets tell how loud they are (RFC 6464), by extension 1.
+    pub(crate) states_level: bool,
 }
 
 impl Party {
@@ -68,6 +70,7 @@ impl Party {
             last_payload: Vec::new(),
             packets: 0,
             sequence: None,
+            states_level: false,
         }
     }
 
@@ -91,7 +94,12 @@ impl Party {
             CodecName::Pcma => 8,
             CodecName::Opus => 111,
         };
-        let packet = rtp(pt, self.seq, self.timestamp, 0x1234_0000 + self.leg.0 as u32, &payload);
+        let mut packet = rtp(pt, self.seq, self.timestamp, 0x1234_0000 + self.leg.0 as u32, &payload);
+        if self.states_level {
+            let level = (-tone::rms_db(&frame)).clamp(0.0, 127.0) as u8;
+            packet[0] |= 0x10;
+            packet.splice(12..12, [0xBE, 0xDE, 0, 1, 0x10, level, 0, 0]);
+        }
         self.seq = self.seq.wrapping_add(1);
         self.timestamp = self.timestamp.wrapping_add(n as u32);
         packet

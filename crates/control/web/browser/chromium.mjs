@@ -40,7 +40,7 @@ const state = ({ page }) => page.getByTestId("state").getAttribute("data-state")
 export const is = (who, wanted) => until(`${who.name} is ${wanted}`, async () => (await state(who)) === wanted || (await state(who)));
 
 /** WCAG A and AA, as far as a machine sees them, in both colour schemes and on a phone's screen too. Leaves a picture of each. */
-export async function accessible({ page }, what, folder, { fullPage = false } = {}) {
+export async function accessible({ page }, what, folder, { whole = false } = {}) {
   await page.evaluate(axe.source);
   for (const [colorScheme, width] of [["light", 1200], ["dark", 1200], ["light", 390]]) {
     await page.emulateMedia({ colorScheme });
@@ -49,7 +49,9 @@ export async function accessible({ page }, what, folder, { fullPage = false } = 
     const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(", ")}`);
     if (found.length) throw new Error(`${what}, ${colorScheme}, ${width} px: ${found.join("; ")}`);
     await within(page, what);
-    await page.screenshot({ path: `${folder}/${what}-${colorScheme}-${width}.png`, fullPage });
+    // As high as the page is: what sticks to the edges of the screen would else be in the middle.
+    if (whole) await page.setViewportSize({ width, height: Math.max(WIDE.height, await page.evaluate(() => document.documentElement.scrollHeight)) });
+    await page.screenshot({ path: `${folder}/${what}-${colorScheme}-${width}.png` });
   }
   await page.emulateMedia({ colorScheme: "light" });
   await page.setViewportSize(WIDE);

@@ -33,6 +33,8 @@ const TALKING_DBOV: i8 = -40;
 const QUIET_DBOV: i8 = -45;
 /// Half a second bridges the pauses between words.
 const TALKING_HOLD_TICKS: u16 = 25;
+/// Energy (full scale is 1) below which no key is pressed: -50 dBov, where the detector takes tones from -42 dB on.
+const QUIETEST_KEY: f32 = 1e-5;
 
 /// Working memory of a room's tick that a member borrows.
 pub(super) struct Scratch<'a> {
@@ -136,12 +138,17 @@ impl Member {
         self.failed.is_some() || self.settings.muted || !self.leg.may_be_heard()
     }
 
+    /// Keys may be in its sound. Where it states its level (RFC 6464), they are not in what is quieter than any key.
+    fn may_press_keys(&self, now: Instant) -> bool {
+        self.leg.has_keypad() && self.leg.announced_energy(now).is_none_or(|stated| stated >= QUIETEST_KEY)
+    }
+
     /// Pulls this tick's frame, or lets the time pass where nobody could hear it. In a crowded room a leg that states
     /// its level (RFC 6464) is decoded only while it is on the bus.
     pub(super) fn listen(&mut self, now: Instant, crowded: bool) {
         if self.heard_by_nobody() && self.gain == 0.0 {
             // A muted caller presses keys too.
-            if self.leg.has_keypad() && self.leg.may_be_heard() {
+            if self.may_press_keys(now) && self.leg.may_be_heard() {
                 self.leg.pull(now, &mut self.frame);
             } else {
                 self.leg.skip(now);
@@ -151,8 +158,8 @@ impl Member {
             return;
         }
         if crowded
-            && !self.leg.has_keypad()
             && self.since.is_none()
+            && !self.may_press_keys(now)
             && let Some(stated) = self.leg.announced_energy(now)
         {
             self.leg.skip(now);
