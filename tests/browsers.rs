@@ -16,8 +16,10 @@ use testkit::server::TempDir;
 use testkit::signal;
 use testkit::tone;
 use testkit::video_codec::VideoCodec;
+use testkit::wait;
 use testkit::wav;
 use testkit::web_client::{Direction, WebClient, WebOptions, run, run_until};
+use testkit::webrtc_peer::WebrtcPeer;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const SDP: (&str, &str) = ("Content-Type", "application/sdp");
@@ -117,6 +119,30 @@ fn browsers_and_a_phone_hear_each_other() {
     api.send("DELETE", &session, &[], &[]).refused(404, "NOT_FOUND");
     wait_participants(&api, &room, 2);
     assert!(run_until(&mut [&mut a], PATIENCE, |clients| clients[0].log.closed), "its media session is closed");
+}
+
+/// Two stacks that share no line with ours: the `webrtc` crate's peer, and a phone.
+#[test]
+fn peer_of_the_webrtc_crate_hears_a_phone_and_is_heard() {
+    let server = setup().start();
+    let api = server.api();
+    let room = api.create_room("900", 10);
+    let token = token(&api, &room);
+    let phone = talker(&server, "900", "alice", Codec::Pcmu, 500.0);
+    let peer = WebrtcPeer::new();
+    let answer = post(&api, &token, "name=Peer", &[], peer.offer()).expect(201);
+    peer.accept(&answer.text(), 700.0).expect("an answer that can be taken");
+    phone.hears(&[700.0], &[500.0]);
+    wait::until("the peer hears the phone alone", PATIENCE, || {
+        let heard = peer.last_heard().ok_or_else(|| format!("nothing; connected: {}", peer.is_connected()))?;
+        let [phone, own] = [500.0, 700.0].map(|hz| tone::level(&heard, 48_000, hz));
+        if phone > -26.0 && own < -45.0 { Ok(()) } else { Err(format!("{phone} {own}")) }
+    });
+    assert!(peer.is_connected());
+    wait_participants(&api, &room, 2);
+    let session = answer.header("location").expect("a session");
+    api.send("DELETE", session, &[], &[]).expect(200);
+    wait_participants(&api, &room, 1);
 }
 
 #[test]

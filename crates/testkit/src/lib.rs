@@ -1,10 +1,10 @@
 //! Test tools for Conclave (dev only): everything that stands on the far end of the wire in a test. Written against the
 //! RFCs and not against our own crates, so that a mistake made on both sides cannot cancel out: it must not know
-//! `media` or `control`. Plain threads, no runtime.
+//! `media` or `control`. Plain threads; a runtime only inside of [`webrtc_peer`].
 //!
 //! Pure (no clock, no socket): [`tone`], [`signal`], [`picture`], [`scene`], [`video_codec`], [`g711`], [`netem`],
 //! [`clock`], [`sdp`], [`sip_message`], [`wav`], [`dtmf`], [`capture`]. With sockets and threads: [`rtp_peer`], [`video_peer`],
-//! [`sip_ua`], [`sip_uas`], [`web_client`], [`ports`]. With child processes: [`server`], [`api`], [`postgres`], [`sipp`], [`baresip`],
+//! [`sip_ua`], [`sip_uas`], [`web_client`], [`webrtc_peer`], [`ports`]. With child processes: [`server`], [`api`], [`postgres`], [`sipp`], [`baresip`],
 //! [`kamailio`], [`chromium`], [`ffmpeg`].
 
 pub mod api;
@@ -37,3 +37,4 @@ pub mod video_peer;
 pub mod wait;
 pub mod wav;
 pub mod web_client;
+pub mod webrtc_peer;

@@ -43,7 +43,7 @@ fn answer_goes_to_the_source_port_only_if_rport_was_asked_for() {
     assert_eq!(echo.target(peer()), peer());
     let without = options("").replace(";rport", "");
     let echo = Echo::from_request(&request(without.as_bytes()));
-    assert_eq!(echo.target(peer()), "192.0.2.9:5062".parse().unwrap());
+    assert_eq!(echo.target(peer()), "192.0.2.9:5062".parse::<SocketAddr>().unwrap());
 }
 
 #[test]
