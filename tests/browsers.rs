@@ -121,6 +121,41 @@ fn browsers_and_a_phone_hear_each_other() {
     assert!(run_until(&mut [&mut a], PATIENCE, |clients| clients[0].log.closed), "its media session is closed");
 }
 
+/// As GStreamer's publishers have it.
+#[test]
+fn publisher_whose_video_line_comes_first_is_seen_and_heard() {
+    let server = setup().start();
+    let api = server.api();
+    let room = video_room(&api, (640, 360), &json!({}));
+    let token = token(&api, &room);
+    let (way, audio_direction) = (Direction::SendOnly, Direction::SendOnly);
+    let video = Some((VideoCodec::Vp8, way));
+    let options = WebOptions { video, audio_direction, video_first: true, ..WebOptions::default() };
+    let mut publisher = WebClient::new(options);
+    publisher.say(Some(signal::tone(48_000, 700.0, testkit::phone::TONE_DB)));
+    publisher.show(Some(Colour::Blue));
+    assert!(publisher.offer().contains("m=audio 0 ") && publisher.offer().contains("a=bundle-only"));
+    let answer = post(&api, &token, "", &[], publisher.offer()).expect(201);
+    let text = answer.text();
+    let [video, audio] = ["m=video", "m=audio"].map(|line| text.find(line).expect("both lines"));
+    let candidates = text.find("a=candidate").expect("candidates");
+    assert!(video < candidates && candidates < audio, "candidates are on the line that all share: {text}");
+    publisher.accept(&text).expect("an answer");
+    let mut viewer = WebClient::new(WebOptions {
+        audio_direction: Direction::RecvOnly,
+        video: Some((VideoCodec::H264, Direction::RecvOnly)),
+        ..WebOptions::default()
+    });
+    join(&api, &token, "name=Viewer", &[], &mut viewer);
+    wait_to_hear(&mut [&mut viewer, &mut publisher], &[700.0], &[]);
+    let sees = |clients: &[&mut WebClient]| {
+        clients[0].seen().is_some_and(|picture| picture.colour_at(160, 180, 8) == Some(Colour::Blue))
+    };
+    assert!(run_until(&mut [&mut viewer, &mut publisher], PATIENCE, sees), "{:?}", viewer.log);
+    let all = wait_participants(&api, &room, 2);
+    assert!(all.iter().all(|p| p["on_hold"] == false), "who only publishes or only looks holds nobody: {all:?}");
+}
+
 /// Two stacks that share no line with ours: the `webrtc` crate's peer, and a phone.
 #[test]
 fn peer_of_the_webrtc_crate_hears_a_phone_and_is_heard() {

@@ -35,11 +35,19 @@ pub struct WebOptions {
     pub video: Option<(VideoCodec, Direction)>,
     /// It offers to send audio levels (RFC 6464).
     pub levels: bool,
+    /// Its video line comes first, and the audio line shares its transport or is nothing (RFC 9143, bundle-only).
+    pub video_first: bool,
 }
 
 impl Default for WebOptions {
     fn default() -> Self {
-        Self { audio: WebAudio::Opus, audio_direction: Direction::SendRecv, video: None, levels: true }
+        Self {
+            audio: WebAudio::Opus,
+            audio_direction: Direction::SendRecv,
+            video: None,
+            levels: true,
+            video_first: false,
+        }
     }
 }
 
@@ -131,10 +139,17 @@ impl WebClient {
         let mut rtc = config.build(now);
         rtc.add_local_candidate(Candidate::host(local, Protocol::Udp).expect("a candidate"));
         let mut changes = rtc.sdp_api();
-        let audio = changes.add_media(MediaKind::Audio, options.audio_direction, None, None, None);
-        let video = options.video.map(|(_, way)| changes.add_media(MediaKind::Video, way, None, None, None));
+        let mut add = |kind, way| changes.add_media(kind, way, None, None, None);
+        let mut video = options.video.filter(|_| options.video_first).map(|(_, way)| add(MediaKind::Video, way));
+        let audio = add(MediaKind::Audio, options.audio_direction);
+        video = video.or_else(|| options.video.map(|(_, way)| add(MediaKind::Video, way)));
         let (offer, pending) = changes.apply().expect("an offer");
-        let offer = offer.to_sdp_string();
+        let mut offer = offer.to_sdp_string();
+        if options.video_first {
+            offer = offer.replacen("m=audio 9 ", "m=audio 0 ", 1);
+            let at = offer.find("m=audio").and_then(|at| Some(at + offer[at..].find("a=")?)).expect("an audio line");
+            offer.insert_str(at, "a=bundle-only\r\n");
+        }
         let pictures = options.video.map(|(codec, _)| {
             (
                 Encoder::new(EncoderSettings { codec, framerate: 15, kbps: 300, max_nal_bytes: None }),

@@ -74,6 +74,9 @@ impl Rooms {
             LegEnd::Closed => HangUp::MediaClosed,
         };
         let participant = self.state().owner_of(leg);
+        if let LegEnd::Failed(reason) | LegEnd::Broken(reason) = reason {
+            tracing::warn!(leg = leg.0, participant = participant.map(|p| p.0), reason, "a leg's media failed");
+        }
         if let Some(participant) = participant {
             self.media_ended(participant, why);
         }

@@ -152,11 +152,13 @@ impl Rooms {
             (seat, extension, leads)
         };
         let reservation = self.inner.engine.reserve_web(seat.room)?;
-        let (leg, answer) = media::answer(offer, reservation, visitor.source).map_err(|error| match error {
+        let (leg, mut answer) = media::answer(offer, reservation, visitor.source).map_err(|error| match error {
             media::Error::Peer(reason) => Refusal::BadOffer(reason),
             media::Error::Refused(refused) => Refusal::BadOffer(refused.to_string()),
             other => Refusal::from(other),
         })?;
+        // Who only sends is a publisher: browsers put nobody on hold.
+        answer.on_hold = false;
         let (dialog, orders) = mpsc::channel(ORDERS);
         let number = format!("web-{}", leg.id().0);
         let caller = Caller {

@@ -28,7 +28,7 @@ pub(super) fn choose<'a>(
 ) -> Result<Choice<'a>, Error> {
     let mut why = Refused::NoAudio;
     for (index, line) in lines.iter().enumerate() {
-        let Some(audio) = line.audio().filter(|_| line.port != 0) else { continue };
+        let Some(audio) = line.audio().filter(|_| is_offered(line, transport)) else { continue };
         if let Some(unusable) = unusable(&line.proto, transport) {
             if why == Refused::NoAudio {
                 why = Refused::UnusableAudio(unusable);
@@ -45,6 +45,11 @@ pub(super) fn choose<'a>(
         }
     }
     Err(Error::Refused(why))
+}
+
+/// The far end wants the line. One that shares the first one's transport may be written with port 0 in an offer (RFC 9143 §7.2.1).
+pub(super) fn is_offered(line: &MediaLine, transport: Transport) -> bool {
+    line.port != 0 || transport == Transport::WebRtc && line.is_bundle_only
 }
 
 /// Why a transport cannot carry our media, if it cannot; worded for the audio, as only that is told.

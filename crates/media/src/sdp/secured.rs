@@ -205,16 +205,25 @@ pub(super) fn terms(
 ) -> Result<SecuredTerms, Error> {
     let lacks = |what: &str| Error::Peer(format!("the audio line of the offer has no {what}"));
     let line = audio.0.secured.as_ref().ok_or_else(|| lacks("DTLS transport"))?;
-    let remote = line.credentials.clone().ok_or_else(|| lacks("ICE credentials (a=ice-ufrag, a=ice-pwd)"))?;
-    let fingerprint =
-        line.fingerprint.clone().ok_or_else(|| lacks("certificate fingerprint that can be checked (a=fingerprint)"))?;
+    // A line that is bundled may leave to the first one what belongs to their transport (RFC 9143 §7.1.3).
+    let first = video.filter(|_| line.is_bundled).and_then(|(video, _)| video.secured.as_ref());
+    let remote = line
+        .credentials
+        .clone()
+        .or_else(|| first?.credentials.clone())
+        .ok_or_else(|| lacks("ICE credentials (a=ice-ufrag, a=ice-pwd)"))?;
+    let fingerprint = line
+        .fingerprint
+        .clone()
+        .or_else(|| first?.fingerprint.clone())
+        .ok_or_else(|| lacks("certificate fingerprint that can be checked (a=fingerprint)"))?;
     if line.mid.is_none() {
         return Err(lacks("name (a=mid)"));
     }
     if !line.rtcp_mux {
         return Err(lacks("a=rtcp-mux, without which RTCP would need a port of its own"));
     }
-    let active = match line.setup.as_deref() {
+    let active = match line.setup.as_deref().or_else(|| first?.setup.as_deref()) {
         Some("actpass" | "active") | None => false,
         Some("passive") => true,
         Some(_) => return Err(lacks("role in the DTLS handshake that can be taken (a=setup)")),
@@ -273,7 +282,7 @@ pub(super) fn candidates(addresses: &[(SocketAddr, WebProtocol)]) -> impl Iterat
 }
 
 /// The attributes that a line of ours carries beside its media.
-pub(super) fn attributes(stream: &SecuredStream, local: &LocalSecured, active: bool, is_first: bool) -> Vec<Attribute> {
+pub(super) fn attributes(stream: &SecuredStream, local: &LocalSecured, active: bool) -> Vec<Attribute> {
     let setup = if active { "active" } else { "passive" };
     let mut all = vec![
         Attribute::with_value("mid", &stream.mid),
@@ -285,11 +294,13 @@ pub(super) fn attributes(stream: &SecuredStream, local: &LocalSecured, active: b
     all.extend(
         stream.extensions.iter().map(|(id, kind)| Attribute::with_value("extmap", format!("{id} {}", kind.uri()))),
     );
-    if is_first {
-        all.extend(candidates(&local.candidates).map(|text| Attribute::with_value("candidate", text)));
-        all.push(Attribute::new("end-of-candidates"));
-    }
     all
+}
+
+/// Where we can be reached, on the line whose transport the others share.
+pub(super) fn addresses(local: &LocalSecured) -> impl Iterator<Item = Attribute> + '_ {
+    let all = candidates(&local.candidates).map(|text| Attribute::with_value("candidate", text));
+    all.chain([Attribute::new("end-of-candidates")])
 }
 
 /// Whose streams ours are: sound and picture belong together (RFC 8830), and have one name.

@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::net::SocketAddr;
 
-use super::agree::{our_direction, remote_rtcp, remote_rtp, rtcp_mux, unusable};
+use super::agree::{is_offered, our_direction, remote_rtcp, remote_rtp, rtcp_mux, unusable};
 use super::h264::{H264Parameters, ProfileLevel};
 use super::parse::{FeedbackKind, MediaLine, VideoFormat, VideoLine};
 use super::{Direction, Transport};
@@ -213,9 +213,7 @@ pub(super) fn accepted(line: &MediaLine, ours: &VideoCapabilities, present: Opti
 }
 
 fn usable(line: &MediaLine, transport: Transport) -> Option<&VideoLine> {
-    // A line that shares the first one's transport may be written with port 0 in an offer (RFC 9143 §7.2.1).
-    let is_offered = line.port != 0 || transport == Transport::WebRtc && line.is_bundle_only;
-    line.video().filter(|_| is_offered && unusable(&line.proto, transport).is_none())
+    line.video().filter(|_| is_offered(line, transport) && unusable(&line.proto, transport).is_none())
 }
 
 /// Each format that we have, in the line's order.

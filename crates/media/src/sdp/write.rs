@@ -73,8 +73,8 @@ pub(super) fn video_answer(
 /// Adds to the lines of an answer what they need over ICE and DTLS.
 pub(super) fn secure(lines: &mut (Line, Option<Line>), agreed: &SecuredTerms, local: &LocalSecured, session_id: u64) {
     let cname = format!("{session_id:016x}");
-    let secure = |line: &mut Line, stream: &SecuredStream, track: &str, ssrc: u32, rtx: Option<u32>, is_first: bool| {
-        line.rest.extend(secured::attributes(stream, local, agreed.active, is_first));
+    let secure = |line: &mut Line, stream: &SecuredStream, track: &str, ssrc: u32, rtx: Option<u32>| {
+        line.rest.extend(secured::attributes(stream, local, agreed.active));
         if stream.transport_cc {
             line.attribute("rtcp-fb", "* transport-cc".to_owned());
         }
@@ -82,14 +82,14 @@ pub(super) fn secure(lines: &mut (Line, Option<Line>), agreed: &SecuredTerms, lo
             line.rest.extend(secured::sources_of_ours(track, &cname, ssrc, rtx));
         }
     };
-    secure(&mut lines.0, &agreed.audio, "audio", local.audio_ssrc, None, true);
+    secure(&mut lines.0, &agreed.audio, "audio", local.audio_ssrc, None);
     if let (Some(line), Some(stream)) = (&mut lines.1, &agreed.video) {
         // What is for older phones is left out: some WebRTC stacks read one such line and stumble over the second.
         line.bandwidths.retain(|bandwidth| bandwidth.bwtype == "TIAS");
         if let (Some(rtx), Some(pt)) = (stream.rtx_pt, line.formats.first().cloned()) {
             line.format(rtx, "rtx/90000", Some(&format!("apt={pt}")));
         }
-        secure(line, stream, "video", local.video_ssrc, stream.rtx_pt.map(|_| local.rtx_ssrc), false);
+        secure(line, stream, "video", local.video_ssrc, stream.rtx_pt.map(|_| local.rtx_ssrc));
     }
 }
 
@@ -329,6 +329,13 @@ pub(super) fn describe((audio, video): (Line, Option<Line>), shape: &Shape, loca
         };
         ours.map_or_else(|| bare(line, 0, &line.formats), |ours| ours.media(line))
     }));
+    if let Some(secured) = &local.secured {
+        // The first line that is used is the one whose transport all share (RFC 9143 §7.3.1).
+        let used = session.medias.iter_mut().zip(&shape.lines).find(|(_, line)| line.usage != Usage::Refused);
+        if let Some((media, _)) = used {
+            media.attributes.extend(secured::addresses(secured));
+        }
+    }
     let mut text = Vec::new();
     session.write(&mut text).expect("BUG: writing into memory cannot fail");
     String::from_utf8(text).expect("BUG: a description is made of strings")

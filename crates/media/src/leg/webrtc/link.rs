@@ -128,6 +128,8 @@ pub(super) struct Link {
     audio_pts: Vec<u8>,
     video_pts: Vec<u8>,
     unnamed: u8,
+    /// Why the session cannot begin.
+    broken: Option<String>,
     /// DTLS is through. What is written before is not sent late.
     is_open: bool,
     /// Something that could be decrypted came since it was last asked for.
@@ -215,6 +217,7 @@ impl Link {
             audio_pts,
             video_pts,
             unnamed: 0,
+            broken: None,
             is_open: false,
             has_media: false,
             estimate: Estimate::default(),
@@ -303,8 +306,12 @@ impl Link {
         if !is_check {
             self.name_source(bytes);
         }
-        // An error ends the session, which the next drain finds out.
-        let _ends = self.rtc.handle_input(input);
+        // Once it is through, what cannot be read is noise, or somebody's who would like to end it.
+        if let Err(error) = self.rtc.handle_input(input)
+            && !self.is_open
+        {
+            self.broken.get_or_insert_with(|| error.to_string());
+        }
         Ok(is_check)
     }
 
@@ -430,6 +437,9 @@ impl Link {
         end: &mut Option<LegEnd>,
         send: &mut dyn FnMut(Transmit<'_>),
     ) {
+        if let Some(why) = self.broken.take() {
+            end.get_or_insert(LegEnd::Broken(why));
+        }
         loop {
             match self.rtc.poll_output() {
                 Ok(Output::Timeout(at)) => {
