@@ -1,10 +1,9 @@
 //! The page to join with, in real browsers: Chromium by Playwright, two people with tones of their own in one VIDEO room; Firefox,
 //! which has no H.264, by WebDriver BiDi.
 
-use crate::support::{setup, talker, video_room};
+use crate::support::{own_address, setup, talker, video_room};
 use serde_json::json;
 use std::io::{BufRead, BufReader, Write};
-use std::net::UdpSocket;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use testkit::sdp::Codec;
@@ -58,6 +57,26 @@ fn two_people_join_with_firefox() {
     assert!(dir.path().join("firefox.png").exists());
 }
 
+/// Everything that an operator does, from the sign-in to the last recording, with two people in a room.
+#[test]
+fn operator_runs_the_node_from_the_console() {
+    let server = setup()
+        .env("CONCLAVE__WEBHOOKS__ALLOW_PRIVATE", "true")
+        // The second event that cannot be delivered is a dead letter at once.
+        .env("CONCLAVE__WEBHOOKS__MAX_PENDING", "1")
+        .start();
+    server.run_with("correct horse battery staple\n", &["user", "add", "alice", "--role", "operator"]);
+    let dir = TempDir::new("console");
+    for (name, hz) in [("ann", 700.0), ("bob", 1_100.0)] {
+        wav::write(&dir.path().join(format!("{name}.wav")), RATE_HZ, 1, &beeps(hz)).expect("a WAV file");
+    }
+    drive("console.mjs", CHROMIUM, &server, &server.token(), &dir);
+    for shot in ["sign-in", "rooms", "room", "room-form", "servers", "recordings", "events", "webhooks"] {
+        let path = dir.path().join(format!("console-{shot}-dark-1200.png"));
+        assert!(path.exists(), "no screenshot of {shot}");
+    }
+}
+
 /// JsSIP over secure WebSocket with a certificate of the server's own making, and a phone in the same room.
 #[test]
 fn softphone_in_chromium_calls_a_room_over_secure_websocket() {
@@ -93,13 +112,6 @@ fn softphone_in_chromium_calls_a_room_over_secure_websocket() {
     let ended = script.wait_with_output().expect("our own child");
     let said = String::from_utf8_lossy(&ended.stderr);
     assert!(ended.status.success(), "{said}");
-}
-
-/// An address of this machine that is not loopback, over which Firefox sends nothing. No packet is sent to find it.
-fn own_address() -> String {
-    let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
-    let routed = socket.connect("192.0.2.1:9").and_then(|()| socket.local_addr());
-    routed.map_or_else(|_| "127.0.0.1".to_owned(), |address| address.ip().to_string())
 }
 
 /// A script that drives a browser, without its arguments.

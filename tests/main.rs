@@ -31,3 +31,4 @@ mod support;
 mod tidy;
 mod video_calls;
 mod video_recordings;
+mod whip;

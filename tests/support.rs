@@ -1,6 +1,7 @@
 //! What several test files share.
 
 use serde_json::{Value, json};
+use std::net::UdpSocket;
 use std::time::Duration;
 use testkit::api::Api;
 use testkit::phone::{Phone, VideoPhone};
@@ -24,6 +25,13 @@ pub(crate) fn talker(server: &Server, extension: &str, name: &str, codec: Codec,
     let phone = Phone::dial(server.sip_address(), extension, name, codec).expect("the call is answered");
     phone.say(hz);
     phone
+}
+
+/// An address of this machine that is not loopback, over which Firefox and GStreamer send nothing. No packet is sent to find it.
+pub(crate) fn own_address() -> String {
+    let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
+    let routed = socket.connect("192.0.2.1:9").and_then(|()| socket.local_addr());
+    routed.map_or_else(|_| "127.0.0.1".to_owned(), |address| address.ip().to_string())
 }
 
 /// What most phones with video can do.

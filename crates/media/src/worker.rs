@@ -204,7 +204,6 @@ impl Worker {
     /// The same for the sockets that browsers share. Checks and media are taken at once; handshakes cost much more, and have
     /// their share of the time.
     fn receive_shared(&mut self) {
-        let started = self.clock.now();
         let mut taken = 0;
         loop {
             let batch = self.sockets.receive_shared(&self.clock, &mut taken);
@@ -227,8 +226,10 @@ impl Worker {
                 break;
             }
         }
-        while let Some((address, datagram)) = self.browsers.next_handshake(started, self.clock.now()) {
+        while let Some((address, datagram)) = self.browsers.next_handshake() {
+            let began = self.clock.now();
             self.hand_over(address, &datagram);
+            self.browsers.spend(self.clock.now().saturating_duration_since(began));
         }
     }
 
@@ -288,6 +289,7 @@ impl Worker {
     }
 
     fn tick(&mut self, skipped: u32) {
+        self.browsers.share_out();
         let at = Moment { tick: self.clock.tick(), now: self.clock.deadline(), ntp: self.clock.ntp(), skipped };
         let Self { sockets, rooms, shared, events, closed, played, browsers, .. } = self;
         let mut failed = None;

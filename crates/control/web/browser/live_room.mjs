@@ -15,7 +15,7 @@ export function liveRoom(page, desk, where) {
   const attribute = (name, which) => row(name).getAttribute(`data-${which}`);
 
   async function leading() {
-    const following = page.waitForResponse((answer) => answer.url().includes("/api/events?"));
+    const following = page.waitForResponse((answer) => answer.url().includes(`&room=${id}`));
     await by("room-row").getByRole("link", { name: "Monday meeting" }).click();
     await following;
     await shown("that nobody is there", page.getByText("Nobody is here."));
@@ -125,6 +125,19 @@ export function liveRoom(page, desk, where) {
     await until("it is long enough to be seen", () => Date.now() - Date.parse(answered_at) > 4000);
     await by("action-stop_recording").click();
     await shown("the finished recording", of("FINISHED"));
+
+    // What others record is shown too, and what becomes of it.
+    const at = `/conference_rooms/${id}`;
+    await view("recordings");
+    await shown("the finished recording among all", of("FINISHED"));
+    same((await api(`${at}/start_recording`, "POST")).status, 200, "a second recording");
+    await shown("it", of("RECORDING"));
+    same((await api(`${at}/stop_recording`, "POST")).status, 200, "its end");
+    await shown("both", of("FINISHED"), 2);
+    await confirmed(by("recording-row").first().getByTestId("destroy"));
+    await shown("the one that is left", by("recording-row"));
+    await page.goBack();
+    await by("action-start_recording").waitFor();
   }
 
   async function linking() {

@@ -1,4 +1,5 @@
-// Somebody at the console: what every story there does, and looks whether it has come about.
+// Somebody at the console: what every story there does, whether it has come about, and whether the page keeps to what everybody may
+// use: the described API, and the pages' own files.
 import { accessible as looked } from "./chromium.mjs";
 import { until } from "./until.mjs";
 
@@ -11,8 +12,8 @@ export function operator({ page, base, admin, folder }) {
   const by = (name, within = page) => within.getByTestId(name);
   const accessible = (what) => looked({ page }, `console-${what}`, folder, { whole: true });
   /** Of the server, not of the console: whether what was done has come about. */
-  async function api(path) {
-    const answer = await fetch(`${base}/api${path}`, { headers: { authorization: `Bearer ${admin}` } });
+  async function api(path, method = "GET") {
+    const answer = await fetch(`${base}/api${path}`, { method, headers: { authorization: `Bearer ${admin}` } });
     return { status: answer.status, body: await answer.json().catch(() => null) };
   }
 
@@ -22,17 +23,20 @@ export function operator({ page, base, admin, folder }) {
     await until(`${name} is the view`, async () => (await by(`nav-${name}`).getAttribute("aria-current")) === "page");
   };
   /** The API's refusal, as people read it. */
-  async function refused(code) {
+  async function refused(code, words) {
     const problem = by("problem");
-    await until(`${code} is told`, async () => (await problem.getAttribute("data-code")) === code || (await problem.getAttribute("data-code")));
-    const text = await problem.innerText();
-    if (!/^[^{}<>_]{8,}$/.test(text.trim())) throw new Error(`${code} is told as ${JSON.stringify(text)}`);
+    await until(`${code} is told`, async () => {
+      const told = (await problem.count()) && [await problem.getAttribute("data-code"), await problem.innerText()];
+      return (told && told[0] === code && words.test(told[1])) || told;
+    });
   }
   /** What is wrong stands beside its field, which has the focus and says so to those who hear it. */
   async function complained(field, words) {
     const said = page.locator(`[data-testid="field-error"][data-field="${field}"]`);
-    await until(`${field} is complained of`, async () => (await said.count()) === 1);
-    if (!words.test(await said.innerText())) throw new Error(`of ${field} it is said: ${await said.innerText()}`);
+    await until(`${field} is complained of`, async () => {
+      const text = (await said.allInnerTexts()).join();
+      return words.test(text) || text;
+    });
     await until(`${field} has the focus`, () => by(`field-${field}`).evaluate((input) => input === document.activeElement));
     const input = by(`field-${field}`);
     same(await input.getAttribute("aria-invalid"), "true", `${field} is invalid`);
@@ -60,4 +64,44 @@ export function operator({ page, base, admin, folder }) {
   }
 
   return { accessible, api, by, complained, confirmed, refused, shown, tabTo, typeInto, view };
+}
+
+/** Answers that the story brings about: a wrong sign-in, what shows a role, fields that are refused, what ended while it was asked for. */
+const EXPECTED = [
+  /^400 POST \/api\/auth\/sign_in$/,
+  /^40[13] GET \/api\/webhooks$/,
+  /^4(00|09) POST \/api\/(conference_rooms|webhooks)$/,
+  /^4(00|09) POST \/api\/conference_rooms\/[^/]+\/participants\/invite$/,
+  /^409 GET \/api\/conference_rooms\/[^/]+\/(preview\.jpg|layout)$/,
+  /^404 GET \/api\/conference_rooms\/[^/]+\/(status|participants)$/,
+];
+
+/** Watches a page from now on; the function that is returned throws what was not right. */
+export function onlyPublic(page, base) {
+  const requests = new Set();
+  const refusals = new Set();
+  page.on("request", (request) => requests.add(`${request.method()} ${request.url()}`));
+  page.on("response", (answer) => {
+    const line = `${answer.status()} ${answer.request().method()} ${new URL(answer.url()).pathname}`;
+    if (answer.status() >= 400 && !EXPECTED.some((expected) => expected.test(line))) refusals.add(line);
+  });
+  page.on("websocket", (socket) => requests.add(`WEBSOCKET ${socket.url()}`));
+
+  return async () => {
+    const { paths } = await (await fetch(`${base}/api/openapi.json`)).json();
+    const described = Object.entries(paths).flatMap(([path, acts]) =>
+      Object.keys(acts).map((act) => new RegExp(`^${act.toUpperCase()} ${path.replace(/[.]/g, "\\.").replace(/\{[^}]+\}/g, "[^/]+")}$`)),
+    );
+    const wrong = [...requests].filter((request) => {
+      const [method, address] = request.split(" ");
+      const url = new URL(address);
+      if (url.protocol === "blob:" || url.protocol === "data:") return false;
+      if (url.origin !== new URL(base).origin) return true;
+      if (method === "GET" && /^\/(console(\/|$)|assets\/[^/]+$)/.test(url.pathname)) return false;
+      return !described.some((one) => one.test(`${method} ${url.pathname}`));
+    });
+    if (wrong.length) throw new Error(`the console asks for what is not public: ${wrong.join(", ")}`);
+    if (refusals.size) throw new Error(`the console is refused: ${[...refusals].join(", ")}`);
+    if (requests.size < 50) throw new Error(`only ${requests.size} requests were seen`);
+  };
 }

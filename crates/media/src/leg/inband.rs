@@ -77,6 +77,10 @@ impl Keypad {
         if frame.rate() != self.held.rate() {
             *self = Self::new(frame.rate());
         }
+        if pulled == Pulled::Silence && self.pulled == Pulled::Silence && !self.detector.is_busy() {
+            // A tick of silence has passed through already: there is nothing to be found, nor anything held.
+            return (pulled, None);
+        }
         let heard = match &mut self.decimator {
             None => self.detector.listen(frame.samples()),
             Some(decimator) => {

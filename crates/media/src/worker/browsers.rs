@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::io::{Address, Datagram};
 use crate::leg::{PortKey, check_for};
@@ -14,8 +14,8 @@ const MAX_SOURCES: usize = 16;
 /// Handshake packets that wait: a burst of 300 joins. What more comes is lost, and sent again by its sender.
 const MAX_HANDSHAKES: usize = 1024;
 const _: () = assert!(MAX_HANDSHAKES * (size_of::<Datagram>() + super::io::MAX_DATAGRAM_BYTES) < 3 * 1024 * 1024);
-/// What handshakes may take of one poll: a tenth of a tick, whatever arrives.
-pub(super) const HANDSHAKE_SHARE: Duration = Duration::from_millis(2);
+/// What handshakes may take of one tick: a fifth, whatever arrives. One that has begun is finished.
+const HANDSHAKE_SHARE: Duration = Duration::from_millis(4);
 
 /// What could not be given to any leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +47,8 @@ pub(super) struct Browsers {
     names: HashMap<String, Address>,
     of_leg: HashMap<LegId, Known>,
     handshakes: VecDeque<(Address, Datagram)>,
+    /// Left of this tick's share.
+    share: Duration,
 }
 
 /// What one leg has here.
@@ -135,15 +137,26 @@ impl Browsers {
         }
     }
 
-    /// The next handshake packet, as long as there is time for it.
-    pub(super) fn next_handshake(&mut self, started: Instant, now: Instant) -> Option<(Address, Datagram)> {
-        let has_time = now.saturating_duration_since(started) < HANDSHAKE_SHARE;
-        has_time.then(|| self.handshakes.pop_front()).flatten()
+    /// The next handshake packet, as long as there is time for it in this tick.
+    pub(super) fn next_handshake(&mut self) -> Option<(Address, Datagram)> {
+        if self.share.is_zero() { None } else { self.handshakes.pop_front() }
+    }
+
+    /// The last one took so long.
+    pub(super) fn spend(&mut self, took: Duration) {
+        self.share = self.share.saturating_sub(took);
+    }
+
+    /// A tick begins.
+    pub(super) const fn share_out(&mut self) {
+        self.share = HANDSHAKE_SHARE;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
     use crate::units::RoomId;
 
@@ -194,9 +207,14 @@ mod tests {
         let taken = (0..2 * MAX_HANDSHAKES).filter(|_| matches!(browsers.route(&hello), Route::Queued)).count();
         assert_eq!(taken, MAX_HANDSHAKES);
         assert!(matches!(browsers.route(&hello), Route::Stray(Stray::Handshake)));
-        let now = Instant::now();
-        assert!(browsers.next_handshake(now, now).is_some());
-        assert!(browsers.next_handshake(now, now + HANDSHAKE_SHARE).is_none(), "the rest waits for the next poll");
+        browsers.share_out();
+        assert!(browsers.next_handshake().is_some());
+        browsers.spend(HANDSHAKE_SHARE / 2);
+        assert!(browsers.next_handshake().is_some());
+        browsers.spend(HANDSHAKE_SHARE);
+        assert!(browsers.next_handshake().is_none(), "the rest waits for the next tick");
+        browsers.share_out();
+        assert!(browsers.next_handshake().is_some());
     }
 
     #[test]

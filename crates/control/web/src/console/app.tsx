@@ -94,6 +94,7 @@ function SignIn() {
   const submit = async (event: Event) => {
     event.preventDefault();
     if (busy) return;
+    if (!token.trim() && !(username && password)) return setError(asError(new Error("Enter a user and a password, or an API token.")));
     setBusy(true);
     setError(null);
     try {

@@ -4,6 +4,7 @@ import { useEvents } from "./live";
 import { hrefOf } from "./router";
 import type { LiveEvent } from "./types";
 import { Badge, Empty, Head, nameOf } from "./ui";
+import { kindLabel } from "./words";
 
 const KEPT = 500;
 /** Of the past, as far as the server keeps it. */
@@ -16,7 +17,8 @@ export function told(event: LiveEvent): string {
   const parts = [
     text("display_name") ? nameOf(text("display_name"), text("number")) : "",
     text("subject") || text("file_name") || text("name") || text("recipient"),
-    text("state").toLowerCase().replace(/_/g, " "),
+    // Most are in the room: only what is otherwise says anything.
+    text("state") === "JOINED" ? "" : text("state").toLowerCase().replace(/_/g, " "),
     text("reason"),
   ];
   if (event.type === "stream.gap") parts.push("events before this one are not kept any more");
@@ -76,7 +78,7 @@ export function Events() {
             <option value="">All</option>
             {families.map((family) => (
               <optgroup key={family} label={family.slice(0, -1)}>
-                <option value={family}>all of {family.slice(0, -1)}</option>
+                <option value={family}>{kindLabel(family)}</option>
                 {kinds.filter((name) => name.startsWith(family)).map((name) => <option key={name} value={name}>{name}</option>)}
               </optgroup>
             ))}

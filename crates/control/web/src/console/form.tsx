@@ -1,19 +1,21 @@
 //! A form made of fields that the API's description has (`schema.ts`); labels and groups come from `words.ts`.
 import { useMemo, useRef, useState } from "preact/hooks";
-import type { ApiError } from "./api";
+import { ApiError, type Refusal } from "../shared/refusals";
 import { complaint, valueOf, type FormField, type Value, type Values } from "./schema";
 import { asError, Problem } from "./ui";
-import { grouped, helpOf, labelOf, optionLabel } from "./words";
+import { grouped, helpOf, inWords, kindLabel, labelOf, optionLabel } from "./words";
 
 interface FormProps {
   fields: FormField[];
   initial: Values;
   save: string;
+  /** The field that no two of them may have the same in: what is taken is told beside it. */
+  unique?: string;
   onSave: (values: Values) => Promise<void>;
   onCancel?: () => void;
 }
 
-export function Form({ fields, initial, save, onSave, onCancel }: FormProps) {
+export function Form({ fields, initial, save, unique, onSave, onCancel }: FormProps) {
   const [values, setValues] = useState(initial);
   const [wrong, setWrong] = useState<Record<string, string>>({});
   const [error, setError] = useState<ApiError | null>(null);
@@ -30,6 +32,8 @@ export function Form({ fields, initial, save, onSave, onCancel }: FormProps) {
       const at = form.current?.querySelector<HTMLElement>(`#field-${CSS.escape(first.name)}`);
       at?.closest("details")?.setAttribute("open", "");
       at?.focus();
+      // With what is wrong, which is below it, clear of the bar.
+      at?.closest(".field")?.scrollIntoView({ block: "center" });
     });
   };
   const submit = async (event: Event) => {
@@ -50,13 +54,15 @@ export function Form({ fields, initial, save, onSave, onCancel }: FormProps) {
       const refused = asError(caught);
       const placed: Record<string, string> = {};
       // `outbound_caller_ids[0].caller_id` and the like belong to the field that they are in.
-      const fieldOf = (name: string | undefined) => (name ?? "").split(/[.[]/)[0] ?? "";
+      const fieldOf = ({ code, detail }: Refusal) => (detail?.field ?? (code === "RESOURCE_IN_USE" ? unique : undefined) ?? "").split(/[.[]/)[0] ?? "";
       for (const reason of refused.errors) {
-        const name = fieldOf(reason.detail?.field);
-        if (known.has(name)) placed[name] = placed[name] ? `${placed[name]} ${reason.message}` : reason.message;
+        const name = fieldOf(reason);
+        const words = inWords(reason.message);
+        if (known.has(name)) placed[name] = placed[name] ? `${placed[name]} ${words}` : words;
       }
       show(placed);
-      if (refused.errors.some((reason) => !known.has(fieldOf(reason.detail?.field)))) setError(refused);
+      const left = refused.errors.filter((reason) => !known.has(fieldOf(reason)));
+      if (left.length > 0) setError(new ApiError(refused.status, left));
     } finally {
       setBusy(false);
     }
@@ -65,20 +71,29 @@ export function Form({ fields, initial, save, onSave, onCancel }: FormProps) {
 
   return (
     <form ref={form} class="form" noValidate onSubmit={submit}>
-      {groups.map((group, index) => (
-        <details key={group.title} open={index === 0 || groups.length === 1 || group.fields.some((field) => wrong[field.name])}>
-          <summary>{group.title}</summary>
+      {groups.map((group, index) => {
+        const shown = (
           <div class="fields">
             {group.fields.map((field) => (
               <Field key={field.name} field={field} value={values[field.name] ?? ""} wrong={wrong[field.name]} onChange={(value) => set(field.name, value)} />
             ))}
           </div>
-        </details>
-      ))}
-      <Problem error={error} />
-      <div class="row end bar">
-        {onCancel && <button type="button" onClick={onCancel}>Cancel</button>}
-        <button type="submit" class="primary" data-testid="save" aria-busy={busy}>{save}</button>
+        );
+        // A group that is the only one is none.
+        if (groups.length === 1) return shown;
+        return (
+          <details key={group.title} open={index === 0 || group.fields.some((field) => wrong[field.name])}>
+            <summary>{group.title}</summary>
+            {shown}
+          </details>
+        );
+      })}
+      <div class="bar">
+        <Problem error={error} />
+        <div class="row end">
+          {onCancel && <button type="button" onClick={onCancel}>Cancel</button>}
+          <button type="submit" class="primary" data-testid="save" aria-busy={busy}>{save}</button>
+        </div>
       </div>
     </form>
   );
@@ -146,7 +161,7 @@ export function Field({ field, value, wrong, onChange }: FieldProps) {
                 checked={chosen.includes(option)}
                 onChange={(event) => onChange(event.currentTarget.checked ? [...chosen, option] : chosen.filter((other) => other !== option))}
               />
-              <span>{option.endsWith(".") ? `all of ${option}` : option}</span>
+              <span>{kindLabel(option)}</span>
             </label>
           ))}
         </div>

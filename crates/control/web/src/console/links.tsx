@@ -8,7 +8,8 @@ interface Personal {
   token: string;
   name: string | null;
   role: string;
-  join_url: string;
+  /** A path when the server does not know where it is reached. */
+  url: string;
 }
 
 export function Links({ path, room, onRevoked }: { path: string; room: Room; onRevoked: () => void }) {
@@ -67,7 +68,7 @@ export function Links({ path, room, onRevoked }: { path: string; room: Room; onR
         </Act>
       </form>
       <Problem error={error} />
-      {made.map((one) => <Link key={one.token} label={`Link for ${one.name ?? "a guest"} (${one.role === "CHAIRMAN" ? "chairman" : "participant"}; needs no PIN)`} value={one.join_url} />)}
+      {made.map((one) => <Link key={one.token} label={`Link for ${one.name ?? "a guest"} (${one.role === "CHAIRMAN" ? "chairman" : "participant"}; needs no PIN)`} value={new URL(one.url, location.origin).href} />)}
     </section>
   );
 }

@@ -136,6 +136,7 @@ export function useLoaded<T>(key: string | null, load: (signal: AbortSignal) => 
     let wanted = false;
     const run = async () => {
       window.clearTimeout(timer);
+      if (gone) return;
       if (running) {
         wanted = true;
         return;

@@ -68,7 +68,7 @@ function TileView({ tile, picture, people, may, carried, onCarry, onMove }: Tile
     <button
       ref={box}
       type="button"
-      class={tile.talking ? "tile talking" : "tile"}
+      class="tile"
       data-testid="tile"
       data-tile={tile.position}
       data-participant={tile.participant_id ?? ""}

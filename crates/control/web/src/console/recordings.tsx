@@ -1,7 +1,7 @@
 //! Recordings: of one room, or of all (the API has them by room, so rooms are walked); played, downloaded, marked, deleted.
-import { useEffect, useState } from "preact/hooks";
-import { act, fetched, mayOperate, type ApiError } from "./api";
-import { useLoaded } from "./live";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { act, ApiError, fetched, mayOperate } from "./api";
+import { useEvents, useLoaded } from "./live";
 import { hrefOf } from "./router";
 import type { List, Recording, Room } from "./types";
 import { Act, Badge, bytes, duration, Empty, Head, Loading, Problem, When } from "./ui";
@@ -37,20 +37,50 @@ async function ofRoom(id: string, name: string, signal: AbortSignal): Promise<Sh
   return all.map((recording) => ({ recording, room: { id, name } }));
 }
 
+const nameOfRoom = (room: Room): string => `${room.extension_number} ${room.subject}`;
+
+/** Of a room that something has become of; of one that is gone, none. */
+async function ofChanged(id: string, signal: AbortSignal): Promise<Shown[]> {
+  try {
+    const room = await fetched<Room>(`/api/conference_rooms/${encodeURIComponent(id)}`, signal);
+    return await ofRoom(id, nameOfRoom(room), signal);
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 404) return [];
+    throw error;
+  }
+}
+
 /** All of them, a few rooms at a time: a node may have thousands of rooms. */
 async function ofAll(signal: AbortSignal): Promise<Shown[]> {
   const rooms = await every<Room>("/api/conference_rooms", signal);
   const found: Shown[] = [];
   let next = 0;
   const walk = async () => {
-    for (let room = rooms[next++]; room; room = rooms[next++]) found.push(...(await ofRoom(room.id, `${room.extension_number} ${room.subject}`, signal)));
+    for (let room = rooms[next++]; room; room = rooms[next++]) found.push(...(await ofRoom(room.id, nameOfRoom(room), signal)));
   };
   await Promise.all(Array.from({ length: WALKED_AT_ONCE }, walk));
   return newestFirst(found);
 }
 
 export function Recordings() {
-  const list = useLoaded<Shown[]>("all recordings", ofAll);
+  const known = useRef<Shown[] | null>(null);
+  const changed = useRef(new Set<string>());
+  // Where something has changed is asked alone; without that, everywhere.
+  const list = useLoaded<Shown[]>("all recordings", async (signal) => {
+    const rooms = [...changed.current];
+    changed.current.clear();
+    const before = known.current?.filter(({ room }) => !rooms.includes(room.id));
+    if (!before || rooms.length === 0) known.current = await ofAll(signal);
+    else known.current = newestFirst([...before, ...(await Promise.all(rooms.map((id) => ofChanged(id, signal)))).flat()]);
+    return known.current;
+  });
+  const look = (room: string) => {
+    changed.current.add(room);
+    list.reload();
+  };
+  useEvents(null, (event) => {
+    if (event.type.startsWith("recording.") && event.room_id) look(event.room_id);
+  });
   const [search, setSearch] = useState("");
   const wanted = search.trim().toLowerCase();
   const shown = list.value?.filter(({ recording, room }) => !wanted || `${recording.file_name} ${room.name}`.toLowerCase().includes(wanted));
@@ -64,7 +94,7 @@ export function Recordings() {
       </div>
       <Problem error={list.error} onRetry={list.reload} />
       {!list.value && !list.error && <Loading />}
-      {shown && <Table list={shown} named onChange={list.reload} empty={wanted ? "No recording matches." : "No recordings yet."} />}
+      {shown && <Table list={shown} named onChange={look} empty={wanted ? "No recording matches." : "No recordings yet."} />}
     </>
   );
 }
@@ -82,7 +112,7 @@ export function RecordingsOf({ id, turn }: { id: string; turn: number }) {
   );
 }
 
-function Table({ list, named, onChange, empty }: { list: Shown[]; named: boolean; onChange: () => void; empty: string }) {
+function Table({ list, named, onChange, empty }: { list: Shown[]; named: boolean; onChange: (room: string) => void; empty: string }) {
   const [error, setError] = useState<ApiError | null>(null);
   const [playing, setPlaying] = useState<string | null>(null);
   if (list.length === 0) return <Empty title={empty}>{mayOperate() ? "Start one with “Record” in a room that somebody is in." : undefined}</Empty>;
@@ -91,7 +121,7 @@ function Table({ list, named, onChange, empty }: { list: Shown[]; named: boolean
       <Problem error={error} />
       <ul class="cards list">
         {list.map((shown) => (
-          <Item key={shown.recording.id} {...shown} named={named} playing={playing === shown.recording.id} onPlay={(on) => setPlaying(on ? shown.recording.id : null)} onError={setError} onChange={onChange} />
+          <Item key={shown.recording.id} {...shown} named={named} playing={playing === shown.recording.id} onPlay={(on) => setPlaying(on ? shown.recording.id : null)} onError={setError} onChange={() => onChange(shown.room.id)} />
         ))}
       </ul>
     </>
@@ -123,7 +153,8 @@ function Item({ recording, room, named, playing, onPlay, onError, onChange }: It
       </div>
       <p class="muted">
         {named && <><a href={hrefOf("rooms", room.id)}>{room.name}</a> · </>}
-        <When at={recording.answered_at} /> · {duration(recording.duration)} · {bytes(recording.file_size)}
+        <When at={recording.answered_at} />
+        {[recording.duration === null ? "" : duration(recording.duration), recording.file_size === null ? "" : bytes(recording.file_size)].filter(Boolean).map((text) => ` · ${text}`)}
         {recording.part_of ? " · further part" : ""}
       </p>
       {recording.reason && <p class="wrong">{recording.reason}</p>}
@@ -131,7 +162,7 @@ function Item({ recording, room, named, playing, onPlay, onError, onChange }: It
         <Player data-testid="player" class="player" src={recording.file_url} controls autoplay aria-label={`Recording ${recording.file_name}`} onError={() => onChange()} />
       )}
       <div class="row">
-        {recording.file_url && <button type="button" data-testid="play" aria-pressed={playing} aria-label={`${playing ? "Close" : "Play"} ${recording.file_name}`} onClick={() => onPlay(!playing)}>{playing ? "Close" : "Play"}</button>}
+        {recording.file_url && <button type="button" data-testid="play" aria-label={`${playing ? "Close" : "Play"} ${recording.file_name}`} onClick={() => onPlay(!playing)}>{playing ? "Close" : "Play"}</button>}
         {recording.file_url && <a class="button" data-testid="download" download={recording.file_name} href={recording.file_url} aria-label={`Download ${recording.file_name}`}>Download</a>}
         {mayOperate() && (
           <Act name="action-read" label={`${recording.read ? "Mark as unread" : "Mark as read"}: ${recording.file_name}`} act={() => act(`${path}/${recording.read ? "set_unread" : "set_read"}`)} onError={onError} onDone={onChange}>

@@ -10,7 +10,7 @@ import { Roster } from "./roster";
 import { StatusBadges } from "./rooms";
 import { go, hrefOf } from "./router";
 import type { List, LiveEvent, Participant, Picture, Room, RoomStatus } from "./types";
-import { Act, Badge, Head, Loading, Problem, When } from "./ui";
+import { Act, Badge, Empty, Head, Loading, Problem, When } from "./ui";
 import { optionLabel } from "./words";
 
 const LAYOUTS = Array.from({ length: 10 }, (_, index) => `LAYOUT${index}`);
@@ -18,12 +18,15 @@ const KEPT_EVENTS = 200;
 
 export function RoomView({ id }: { id: string }) {
   const path = `/api/conference_rooms/${encodeURIComponent(id)}`;
+  // What was deleted is not asked about any more.
+  const [isGone, setGone] = useState(false);
+  const about = (what: string) => (isGone ? null : `${id} ${what}`);
   const room = useLoaded<Room>(id, (signal) => fetched(path, signal));
-  const status = useLoaded<RoomStatus>(`${id} status`, (signal) => fetched(`${path}/status`, signal), 5_000);
+  const status = useLoaded<RoomStatus>(about("status"), (signal) => fetched(`${path}/status`, signal), 5_000);
   const active = status.value?.status === "ON_CALL";
-  const people = useLoaded<List<Participant>>(`${id} people`, (signal) => fetched(`${path}/participants?top=100`, signal), 2_000);
+  const people = useLoaded<List<Participant>>(about("people"), (signal) => fetched(`${path}/participants?top=100`, signal), 2_000);
   const video = room.value?.mode === "VIDEO";
-  const layout = useLoaded<Picture>(active && video ? `${id} layout` : null, (signal) => fetched(`${path}/layout`, signal), 2_000);
+  const layout = useLoaded<Picture>(active && video ? about("layout") : null, (signal) => fetched(`${path}/layout`, signal), 2_000);
   const [error, setError] = useState<ApiError | null>(null);
   const [events, setEvents] = useState<LiveEvent[]>([]);
   const [recorded, setRecorded] = useState(0);
@@ -37,6 +40,7 @@ export function RoomView({ id }: { id: string }) {
     }, 100);
   };
   const { link } = useEvents(id, (event) => {
+    if (event.type === "room.destroyed") return setGone(true);
     setEvents((before) => [event, ...before].slice(0, KEPT_EVENTS));
     if (event.type === "room.updated") room.reload();
     if (event.type.startsWith("recording.")) setRecorded((count) => count + 1);
@@ -54,6 +58,14 @@ export function RoomView({ id }: { id: string }) {
     );
   }
   const the = room.value;
+  if (isGone) {
+    return (
+      <>
+        <Head title={the.subject} back={{ href: hrefOf("rooms"), text: "Rooms" }} />
+        <Empty title="This room was deleted.">Its number, {the.extension_number}, is free again.</Empty>
+      </>
+    );
+  }
   return (
     <>
       <Head title={the.subject} back={{ href: hrefOf("rooms"), text: "Rooms" }}>
@@ -83,13 +95,13 @@ export function RoomView({ id }: { id: string }) {
       <Problem error={status.error ?? people.error} onRetry={refresh} />
       {may && now && (
         <div class="row actions" role="group" aria-label="Room">
-          <Act name={now.muted ? "action-unmute_room" : "action-mute_room"} pressed={now.muted} act={() => act(`${path}/${now.muted ? "unmute" : "mute"}`)} onError={setError} onDone={done}>
+          <Act name={now.muted ? "action-unmute_room" : "action-mute_room"} act={() => act(`${path}/${now.muted ? "unmute" : "mute"}`)} onError={setError} onDone={done}>
             {now.muted ? "Unmute all" : "Mute all"}
           </Act>
-          <Act name={now.locked ? "action-unlock" : "action-lock"} pressed={now.locked} act={() => act(`${path}/${now.locked ? "unlock" : "lock"}`)} onError={setError} onDone={done}>
+          <Act name={now.locked ? "action-unlock" : "action-lock"} act={() => act(`${path}/${now.locked ? "unlock" : "lock"}`)} onError={setError} onDone={done}>
             {now.locked ? "Unlock" : "Lock"}
           </Act>
-          <Act name={now.recording ? "action-stop_recording" : "action-start_recording"} pressed={now.recording} act={() => act(`${path}/${now.recording ? "stop" : "start"}_recording`)} onError={setError} onDone={done}>
+          <Act name={now.recording ? "action-stop_recording" : "action-start_recording"} act={() => act(`${path}/${now.recording ? "stop" : "start"}_recording`)} onError={setError} onDone={done}>
             {now.recording ? "Stop recording" : "Record"}
           </Act>
           {video && (

@@ -32,6 +32,7 @@ export function RoomForm({ id }: { id: string | null }) {
           fields={value.fields}
           initial={value.initial}
           save={id === null ? "Create the room" : "Save"}
+          unique="extension_number"
           onCancel={() => go(back.href)}
           onSave={async (values) => {
             if (id === null) {

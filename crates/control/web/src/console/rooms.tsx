@@ -53,29 +53,30 @@ export function Rooms({ query }: { query: string }) {
         ))}
       {list.value && list.value.items.length > 0 && (
         <div class="table" role="region" aria-label="Rooms" tabIndex={0}>
-          <table>
-            <thead>
-              <tr>
+          {/* On a phone rows are laid out as cards, which would take the roles away. */}
+          <table class="stack rooms" role="table">
+            <thead role="rowgroup">
+              <tr role="row">
                 {SORTABLE.map((name) => [
-                  name === "mode" && <th key="now" scope="col">Now</th>,
-                  <th key={name} scope="col" aria-sort={state.sort === name ? (state.descending ? "descending" : "ascending") : undefined}>
+                  name === "mode" && <th key="now" role="columnheader" scope="col" class="now">Now</th>,
+                  <th key={name} role="columnheader" scope="col" aria-sort={state.sort === name ? (state.descending ? "descending" : "ascending") : undefined}>
                     <button type="button" class="sort" onClick={() => show(sortedBy(state, name))}>
                       {TITLES[name]}
-                      <span aria-hidden="true">{state.sort === name ? (state.descending ? " ↓" : " ↑") : ""}</span>
+                      {state.sort === name && <span aria-hidden="true">{state.descending ? "↓" : "↑"}</span>}
                     </button>
                   </th>,
                 ])}
               </tr>
             </thead>
-            <tbody>
+            <tbody role="rowgroup">
               {list.value.items.map((room) => (
-                <tr key={room.id} data-testid="room-row" data-id={room.id}>
-                  <td><a href={hrefOf("rooms", room.id)}>{room.extension_number}</a></td>
-                  <td><a href={hrefOf("rooms", room.id)}>{room.subject}</a></td>
-                  <td><Now id={room.id} turn={turn} /></td>
-                  <td>{room.mode === "VIDEO" ? "Video" : "Audio"}{room.has_room_pin ? " · PIN" : ""}</td>
-                  <td>{room.capacity}</td>
-                  <td><When at={room.scheduled_start_at} /></td>
+                <tr key={room.id} role="row" data-testid="room-row" data-id={room.id}>
+                  <td role="cell" class={room.extension_number.length > 12 ? "words" : undefined}><a href={hrefOf("rooms", room.id)}>{room.extension_number}</a></td>
+                  <td role="cell" class="words"><a href={hrefOf("rooms", room.id)}>{room.subject}</a></td>
+                  <td role="cell" class="now"><Now id={room.id} turn={turn} /></td>
+                  <td role="cell">{room.mode === "VIDEO" ? "Video" : "Audio"}{room.has_room_pin ? " · PIN" : ""}</td>
+                  <td role="cell" data-called={TITLES.capacity}>{room.capacity}</td>
+                  <td role="cell" data-called={TITLES.scheduled_start_at}><When at={room.scheduled_start_at} /></td>
                 </tr>
               ))}
             </tbody>

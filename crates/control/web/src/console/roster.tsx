@@ -4,7 +4,12 @@ import { act, mayOperate, type ApiError } from "./api";
 import type { List, Participant, Stats } from "./types";
 import { Act, Badge, Empty, Loading, nameOf } from "./ui";
 
-const STATES: Record<Participant["state"], string> = { CALLING: "Calling", RINGING: "Ringing", IN_MENU: "In the menu", WAITING: "Waiting", JOINED: "In the room" };
+/** Of those who are not in the room yet. */
+const STATES: Partial<Record<Participant["state"], string>> = { CALLING: "Calling", RINGING: "Ringing", IN_MENU: "In the menu", WAITING: "Waiting" };
+
+/** A number says who phones; that of a browser says nothing. */
+const fromWhere = ({ number, transport }: Participant, name: string): string =>
+  transport === "WEBRTC" ? "Browser" : number && number !== name ? `${number} · Phone` : "Phone";
 
 /** The share of packets that never came, in percent, since `before` or since the beginning. */
 export function loss(now: Stats, before: Stats | null): number {
@@ -45,7 +50,7 @@ export function Roster({ path, people, video, onError, onDone }: RosterProps) {
           <table class="stack" role="table">
             <thead role="rowgroup">
               <tr role="row">
-                <th role="columnheader" scope="col">Name</th><th role="columnheader" scope="col">State</th><th role="columnheader" scope="col">Quality</th><th role="columnheader" scope="col">Codec</th>
+                <th role="columnheader" scope="col">Name</th><th role="columnheader" scope="col">Quality</th>
                 {video && <th role="columnheader" scope="col">Tile</th>}
                 {may && <th role="columnheader" scope="col">Actions</th>}
               </tr>
@@ -76,8 +81,10 @@ function Row({ one, before, path, video, may, onError, onDone }: RowProps) {
     <tr role="row" data-testid="participant-row" data-id={one.id} data-talking={one.talking} data-muted={one.muted}>
       <td role="cell">
         <span class={one.talking ? "strong talking" : "strong"}>{name}</span>
-        {one.number && one.number !== name && <span class="muted"> {one.number}</span>}
+        <span class="muted"> {fromWhere(one, name)}</span>
+        {" "}
         <span class="badges">
+          {one.state !== "JOINED" && <Badge tone="plain">{STATES[one.state] ?? one.state}</Badge>}
           {one.chairman && <Badge tone="live">Chairman</Badge>}
           {one.talking && <Badge tone="good">Talking</Badge>}
           {one.muted && <Badge tone="warn">Muted</Badge>}
@@ -85,11 +92,9 @@ function Row({ one, before, path, video, may, onError, onDone }: RowProps) {
           {one.on_hold && <Badge tone="plain">On hold</Badge>}
         </span>
       </td>
-      <td role="cell">{STATES[one.state] ?? one.state}<br /> <span class="muted">{one.transport === "WEBRTC" ? "Browser" : "Phone"}</span></td>
-      <td role="cell"><Quality stats={one.stats} before={before} /></td>
-      <td role="cell">{one.audio_codec ?? "–"}{one.video_codec ? ` · ${one.video_codec}` : ""}</td>
+      <td role="cell"><Quality stats={one.stats} before={before} codecs={[one.audio_codec, one.video_codec].filter(Boolean).join(" · ")} /></td>
       {video && (
-        <td role="cell">
+        <td role="cell" data-called="Tile">
           {may && one.state === "JOINED" ? (
             <select
               aria-label={`Tile of ${name}`}
@@ -113,7 +118,7 @@ function Row({ one, before, path, video, may, onError, onDone }: RowProps) {
               {one.muted ? "Unmute" : "Mute"}
             </Act>
             {!one.chairman && (
-              <Act name="action-chairman" label={`Make ${name} the chairman`} act={() => act(`${at}/chairman`)} onError={onError} onDone={onDone}>Chairman</Act>
+              <Act name="action-chairman" label={`Make chairman: ${name}`} act={() => act(`${at}/chairman`)} onError={onError} onDone={onDone}>Make chairman</Act>
             )}
             <Act
               name="action-destroy"
@@ -133,13 +138,13 @@ function Row({ one, before, path, video, may, onError, onDone }: RowProps) {
   );
 }
 
-function Quality({ stats, before }: { stats: Stats | null; before: Stats | null }) {
-  if (!stats) return <span class="muted">–</span>;
+function Quality({ stats, before, codecs }: { stats: Stats | null; before: Stats | null; codecs: string }) {
+  if (!stats) return <span class="muted">{codecs || "–"}</span>;
   const lost = loss(stats, before);
   const grade = quality(lost, stats);
   return (
     <>
-      <Badge tone={grade === "good" ? "good" : grade === "fair" ? "warn" : "bad"}>{grade === "good" ? "Good" : grade === "fair" ? "Fair" : "Poor"}</Badge>
+      <Badge tone={grade === "good" ? "good" : grade === "fair" ? "warn" : "bad"}>{grade === "good" ? "Good" : grade === "fair" ? "Fair" : "Poor"}</Badge> {codecs}
       <span class="muted figures">
         loss {lost.toFixed(1)} % · jitter {stats.jitter_ms.toFixed(0)} ms · delay {stats.delay_ms.toFixed(0)} ms
         {stats.rtt_ms === null ? "" : ` · RTT ${stats.rtt_ms.toFixed(0)} ms`}

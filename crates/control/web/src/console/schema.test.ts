@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { bodyFrom, bodyOf, complaint, fieldsOf, flat, valuesOf, type Description, type FormField } from "./schema";
 import { kindsIn } from "./live";
-import { grouped, helpOf, labelOf } from "./words";
+import { grouped, helpOf, inWords, labelOf } from "./words";
 
 const api = JSON.parse(readFileSync(new URL("../../../../../config/openapi.json", import.meta.url), "utf8")) as Description;
 const ROOMS = "/api/conference_rooms";
@@ -102,4 +102,12 @@ it("help calls other fields as the form does, and knows no null", () => {
   expect(helpOf(named(fields, "room_pin"))).toContain("differ from Chairman's PIN");
   expect(helpOf(named(fields, "bitrate"))).toContain("Empty: 1024 again.");
   expect(fields.map(helpOf).join(" ")).not.toMatch(/`|Null takes/);
+});
+
+it("refusals are sentences, and call fields as the form does", () => {
+  expect(inWords("admin_pin and room_pin must differ")).toBe("Chairman's PIN and Room PIN must differ.");
+  expect(inWords("`scheduled_end_at` must be later")).toBe("Ends at must be later.");
+  expect(inWords("url must be an http or https URL")).toBe("URL must be an http or https URL.");
+  expect(inWords("another server is named my_server")).toBe("Another server is named my_server.");
+  expect(inWords("The server cannot be reached.")).toBe("The server cannot be reached.");
 });

@@ -119,6 +119,7 @@ function Edit({ server, onClose, onSaved }: { server: Server | null; onClose: ()
           fields={fields}
           initial={initial}
           save={server ? "Save" : "Add"}
+          unique="name"
           onCancel={onClose}
           onSave={async (values) => {
             await act(server ? at(server.id) : LIST, bodyFrom(fields, values, server ? initial : undefined));

@@ -3,6 +3,7 @@ import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { Dialog } from "../shared/dialog";
 import { ApiError } from "./api";
+import { inWords } from "./words";
 
 export { Dialog };
 
@@ -15,7 +16,7 @@ export function Problem({ error, onRetry }: { error: ApiError | null; onRetry?: 
     <div class="problem" role="alert" data-testid="problem" data-code={error.code}>
       <div>
         {error.errors.map((reason) => (
-          <p key={reason.message}>{reason.message}</p>
+          <p key={reason.message}>{inWords(reason.message)}</p>
         ))}
       </div>
       {onRetry && <button type="button" onClick={onRetry}>Try again</button>}
@@ -30,7 +31,6 @@ interface ActProps {
   onDone?: () => void;
   look?: "primary" | "danger" | "quiet";
   name?: string;
-  pressed?: boolean;
   label?: string;
   disabled?: boolean;
   /** What is asked first; the act is done when the answer is yes. */
@@ -62,7 +62,6 @@ export function Act(props: ActProps) {
         type="button"
         class={props.look}
         data-testid={props.name}
-        aria-pressed={props.pressed}
         aria-label={props.label}
         aria-busy={busy}
         disabled={props.disabled}
@@ -108,7 +107,7 @@ export function Head({ title, children, back }: { title: string; children?: Comp
         {back && <a class="back" href={back.href}>← {back.text}</a>}
         <h1 tabIndex={-1}>{title}</h1>
       </div>
-      <div class="row">{children}</div>
+      {children && <div class="row">{children}</div>}
     </header>
   );
 }

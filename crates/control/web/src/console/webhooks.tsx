@@ -6,6 +6,7 @@ import { description, useLoaded } from "./live";
 import { bodyFrom, bodyOf, fieldsOf, valuesOf, type Description } from "./schema";
 import type { Delivery, List, Webhook } from "./types";
 import { Act, Badge, Dialog, Empty, Head, Link, Loading, Problem, When } from "./ui";
+import { kindLabel } from "./words";
 
 const LIST = "/api/webhooks";
 const at = (id: string) => `${LIST}/${encodeURIComponent(id)}`;
@@ -60,7 +61,7 @@ function Hook({ hook, onError, onChange, onEdit }: { hook: Webhook; onError: (er
           {!own && <Badge tone="plain">From the settings</Badge>}
         </div>
       </div>
-      <p class="muted">{hook.types.length > 0 ? hook.types.join(", ") : "All events but talking and silence"}</p>
+      <p class="muted">{hook.types.length > 0 ? hook.types.map(kindLabel).join(", ") : "All events but talking and silence"}</p>
       <div class="row">
         <Act name="action-test" act={() => act(`${at(hook.id)}/test`)} onError={onError} onDone={() => setTurn((count) => count + 1)}>Send a test</Act>
         {own && <Act name={hook.enabled ? "action-disable" : "action-enable"} act={() => act(at(hook.id), { enabled: !hook.enabled })} onError={onError} onDone={onChange}>{hook.enabled ? "Disable" : "Enable"}</Act>}

@@ -48,20 +48,40 @@ const GROUPS: [string, string[]][] = [
   ["Invitations", ["external_invitees", "internal_invitees", "numbers"]],
 ];
 
+/** Where the API's own words say nothing, or speak of values that the form calls otherwise. */
+const HELP: Record<string, string> = {
+  subject: "How the room is called in lists, in invitations and on the page to join with.",
+  control: "Led by a chairman: the others wait until the chairman comes.",
+  layout: "How participants are placed in the picture. Automatic: as many tiles as are needed, at most nine.",
+};
+
 export function labelOf(name: string): string {
   const words = name.replace(/_/g, " ");
   return LABELS[name] ?? words.charAt(0).toUpperCase() + words.slice(1);
 }
+
+/** A kind of events, or the beginning of several: `room.`. */
+export const kindLabel = (kind: string): string => (kind.endsWith(".") ? `all of ${kind.slice(0, -1)}` : kind);
 
 export function optionLabel(option: string): string {
   const tiles = /^LAYOUT([2-9])$/.exec(option)?.[1];
   return OPTIONS[option] ?? (tiles ? `${tiles} tiles` : option);
 }
 
+const NAMES = new Set([...Object.keys(LABELS), ...GROUPS.flatMap(([, names]) => names)]);
+
+/** A refusal in the API's words as a sentence, with fields called as the form calls them. */
+export function inWords(message: string): string {
+  const called = (found: string, name: string) => (NAMES.has(name) ? labelOf(name).replace(/ \(.*\)$/, "") : found);
+  // A name without a _ is a word like others, but where a refusal begins with what it is about.
+  const said = message.trim().replace(/`?\b([a-z]+(?:_[a-z]+)+)\b`?/g, called).replace(/^([a-z]+)(?= must )/, called);
+  return said.charAt(0).toUpperCase() + said.slice(1) + (/[.!?…:]$/.test(said) ? "" : ".");
+}
+
 /** The API's own words about a field, with other fields called as the form calls them. */
 export function helpOf(field: FormField): string {
   const typed = field.kind !== "choice" && field.kind !== "switch";
-  return field.help
+  return (HELP[field.name] ?? field.help)
     .replace(/ ?Null takes it back to ([^.]+)\./, (_, preset: string) => (typed ? ` Empty: ${preset} again.` : ""))
     .replace(/`([^`]+)`/g, (_, name: string) => LABELS[name] ?? name)
     .trim();
