@@ -171,15 +171,9 @@ fn browser_comes_back_by_itself_after_its_servers_ports_were_blocked() {
         all.iter().map(|p| p["id"].as_str().expect("an id").to_owned()).collect::<Vec<_>>()
     };
     let before = ids();
-    // Nothing of it answers, on any port.
-    let signal = |name: &str| {
-        let done = Command::new("kill").args([name, &server.pid().to_string()]).status().expect("kill runs");
-        assert!(done.success());
-    };
-    signal("-STOP");
-    std::thread::sleep(Duration::from_secs(5));
+    let frozen = server.freeze(Duration::from_secs(5));
     people.tell("ann is reconnecting");
-    signal("-CONT");
+    drop(frozen);
     for name in ["ann", "bob"] {
         people.tell(&format!("{name} is joined"));
     }

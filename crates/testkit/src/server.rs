@@ -235,6 +235,16 @@ impl Server {
         self.signal("HUP");
     }
 
+    /// Stops it for at least so long, as if all its ports were blocked: nothing answers until what this gives is dropped.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn freeze(&self, at_least: Duration) -> Frozen<'_> {
+        self.signal("STOP");
+        std::thread::sleep(at_least);
+        Frozen(self)
+    }
+
     /// A command of the binary beside it: on its data directory and its database.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.setup.binary);
@@ -366,6 +376,16 @@ impl Server {
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
+    }
+}
+
+/// A server that is stopped; it goes on when this is dropped.
+#[derive(Debug)]
+pub struct Frozen<'a>(&'a Server);
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        self.0.signal("CONT");
     }
 }
 
