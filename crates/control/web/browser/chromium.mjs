@@ -7,11 +7,12 @@ import { PATIENCE, until } from "./until.mjs";
 const WIDE = { width: 1200, height: 800 };
 const browsers = [];
 
-/** A browser of its own, that hears FOLDER/SOUND.wav by its microphone when there is a sound; closed when the story is over. */
-export async function launch(binary, sound) {
+/** A browser of its own, whose microphone hears a WAV file and whose camera sees a clip, where there is one; closed when the story is over. */
+export async function launch(binary, sound, clip) {
   const args = ["--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"];
   args.push("--autoplay-policy=no-user-gesture-required");
   if (sound) args.push(`--use-file-for-fake-audio-capture=${sound}`);
+  if (clip) args.push(`--use-file-for-fake-video-capture=${clip}`);
   const browser = await chromium.launch({ executablePath: binary, args });
   browsers.push(browser);
   return browser;
@@ -38,6 +39,29 @@ export async function person({ binary, base, token, folder }, name, sound) {
 
 const state = ({ page }) => page.getByTestId("state").getAttribute("data-state");
 export const is = (who, wanted) => until(`${who.name} is ${wanted}`, async () => (await state(who)) === wanted || (await state(who)));
+
+/** The loudest that each tone was within a second and a half of what a page's conference plays, in dB. */
+export const levels = (page, tones) =>
+  page.evaluate(async (tones) => {
+    const context = (window.heard ??= new AudioContext());
+    await context.resume();
+    const track = window.conclave.pc.getReceivers().find((receiver) => receiver.track.kind === "audio").track;
+    const source = context.createMediaStreamSource(new MediaStream([track]));
+    const analyser = new AnalyserNode(context, { fftSize: 8192, smoothingTimeConstant: 0 });
+    source.connect(analyser);
+    const bins = new Float32Array(analyser.frequencyBinCount);
+    const most = {};
+    for (let look = 0; look < 30; look++) {
+      await new Promise((go) => setTimeout(go, 50));
+      analyser.getFloatFrequencyData(bins);
+      for (const [name, hz] of Object.entries(tones)) {
+        const bin = Math.round((hz * 8192) / context.sampleRate);
+        most[name] = Math.max(most[name] ?? -200, ...bins.slice(bin - 2, bin + 3));
+      }
+    }
+    source.disconnect();
+    return most;
+  }, tones);
 
 /** WCAG A and AA, as far as a machine sees them, in both colour schemes and on a phone's screen too. Leaves a picture of each. */
 export async function accessible({ page }, what, folder, { whole = false } = {}) {

@@ -1,7 +1,7 @@
 // Two people join by a room's link with Chromium, hear and see each other, and one leads: the pages against a running server.
 // Called by the product's tests: node pages.mjs CHROMIUM BASE TOKEN FOLDER, where FOLDER holds ann.wav and bob.wav and gets the
 // screenshots. Says what is wrong on standard error, and ends with 1 then.
-import { accessible as looked, is, person as somebody, tell } from "./chromium.mjs";
+import { accessible as looked, is, levels, person as somebody, tell } from "./chromium.mjs";
 import { until } from "./until.mjs";
 
 const [binary, base, token, folder] = process.argv.slice(2);
@@ -9,32 +9,9 @@ const TONES = { ann: 700, bob: 1100 };
 const person = (name, sound) => somebody({ binary, base, token, folder }, name, sound);
 const accessible = (who, what) => looked(who, what, folder);
 
-/** The loudest that each tone was within a second and a half, in dB. */
-const levels = ({ page }) =>
-  page.evaluate(async (tones) => {
-    const context = (window.heard ??= new AudioContext());
-    await context.resume();
-    const stream = window.conclave.pc.getReceivers().find((receiver) => receiver.track.kind === "audio").track;
-    const source = context.createMediaStreamSource(new MediaStream([stream]));
-    const analyser = new AnalyserNode(context, { fftSize: 8192, smoothingTimeConstant: 0 });
-    source.connect(analyser);
-    const bins = new Float32Array(analyser.frequencyBinCount);
-    const most = {};
-    for (let look = 0; look < 30; look++) {
-      await new Promise((go) => setTimeout(go, 50));
-      analyser.getFloatFrequencyData(bins);
-      for (const [name, hz] of Object.entries(tones)) {
-        const bin = Math.round((hz * 8192) / context.sampleRate);
-        most[name] = Math.max(most[name] ?? -200, ...bins.slice(bin - 2, bin + 3));
-      }
-    }
-    source.disconnect();
-    return most;
-  }, TONES);
-
 const hears = (who, present, absent) =>
   until(`${who.name} hears ${present || "nothing"} and not ${absent}`, async () => {
-    const heard = await levels(who);
+    const heard = await levels(who.page, TONES);
     const good = (!present || heard[present] > -55) && absent.every((name) => heard[name] < -58);
     return good || heard;
   });

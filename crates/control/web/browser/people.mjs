@@ -3,8 +3,8 @@
 // and NAME.y4m for their microphones and cameras. Reads a line, does it, says "ok"; what is wrong is said on standard error, and
 // ends it with 1. Lines: "NAME joins tcp|udp", "NAME is STATE", "NAME hears NAME…", "NAME sees pictures", "NAME shot FILE".
 import { createInterface } from "node:readline";
-import { chromium } from "playwright-core";
-import { PATIENCE, until } from "./until.mjs";
+import { is as stands, launch, levels, opened, tell } from "./chromium.mjs";
+import { until } from "./until.mjs";
 
 const [binary, base, token, folder, ...named] = process.argv.slice(2);
 const tones = Object.fromEntries(named.map((one) => one.split(":")).map(([name, hz]) => [name, Number(hz)]));
@@ -14,14 +14,9 @@ const people = {};
 const withoutUdp = (sdp) => sdp.split("\r\n").filter((line) => !/^a=candidate:\S+ 1 udp /i.test(line)).join("\r\n");
 
 async function join(name, way) {
-  const args = ["--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"];
-  args.push("--autoplay-policy=no-user-gesture-required", `--use-file-for-fake-audio-capture=${folder}/${name}.wav`);
-  args.push(`--use-file-for-fake-video-capture=${folder}/${name}.y4m`);
-  const browser = await chromium.launch({ executablePath: binary, args });
-  const context = await browser.newContext({ viewport: { width: 1200, height: 800 }, permissions: ["camera", "microphone"] });
-  const page = await context.newPage();
-  page.setDefaultTimeout(PATIENCE);
-  people[name] = { name, page, browser };
+  const browser = await launch(binary, `${folder}/${name}.wav`, `${folder}/${name}.y4m`);
+  const { page } = await opened(browser, ["camera", "microphone"]);
+  people[name] = { name, page };
   if (way === "tcp")
     await page.route("**/join/*", async (route) => {
       if (route.request().method() !== "POST") return route.continue();
@@ -42,38 +37,11 @@ async function join(name, way) {
   });
 }
 
-const is = (name, wanted) =>
-  until(`${name} is ${wanted}`, async () => {
-    const state = await people[name].page.getByTestId("state").getAttribute("data-state");
-    return state === wanted || state;
-  });
-
-/** The loudest that each tone was within a second and a half, in dB. */
-const levels = (name) =>
-  people[name].page.evaluate(async (tones) => {
-    const context = (window.heard ??= new AudioContext());
-    await context.resume();
-    const track = window.conclave.pc.getReceivers().find((receiver) => receiver.track.kind === "audio").track;
-    const source = context.createMediaStreamSource(new MediaStream([track]));
-    const analyser = new AnalyserNode(context, { fftSize: 8192, smoothingTimeConstant: 0 });
-    source.connect(analyser);
-    const bins = new Float32Array(analyser.frequencyBinCount);
-    const most = {};
-    for (let look = 0; look < 30; look++) {
-      await new Promise((go) => setTimeout(go, 50));
-      analyser.getFloatFrequencyData(bins);
-      for (const [name, hz] of Object.entries(tones)) {
-        const bin = Math.round((hz * 8192) / context.sampleRate);
-        most[name] = Math.max(most[name] ?? -200, ...bins.slice(bin - 2, bin + 3));
-      }
-    }
-    source.disconnect();
-    return most;
-  }, tones);
+const is = (name, wanted) => stands(people[name], wanted);
 
 const hears = (name, present) =>
   until(`${name} hears ${present} and not ${name}`, async () => {
-    const heard = await levels(name);
+    const heard = await levels(people[name].page, tones);
     return (present.every((one) => heard[one] > -55) && heard[name] < -58) || heard;
   });
 
@@ -96,16 +64,10 @@ async function act([name, verb, ...rest]) {
   throw new Error(`nobody knows how to ${verb}`);
 }
 
-try {
+await tell(async () => {
   for await (const line of createInterface({ input: process.stdin })) {
     await act(line.trim().split(" "));
     process.stdout.write("ok\n");
   }
-} catch (error) {
-  process.stderr.write(`${error.stack}\n`);
-  for (const { name, page } of Object.values(people)) await page.screenshot({ path: `${folder}/wrong-${name}.png` }).catch(() => {});
-  process.exitCode = 1;
-} finally {
-  await Promise.all(Object.values(people).map(({ browser }) => browser.close().catch(() => {})));
-  process.stdin.destroy();
-}
+}, folder);
+process.stdin.destroy();

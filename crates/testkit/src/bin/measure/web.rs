@@ -3,6 +3,7 @@
 use crate::load::{cpu_s, rss_kb};
 use crate::options::{Figures, Options, median, quantile};
 use serde_json::{Value, json};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
@@ -109,9 +110,16 @@ pub(crate) fn crowd(options: &Options) -> Figures {
     })])
 }
 
+/// On one machine the server goes first, or the clients' own handshakes would take its time. For threads that begin from now on.
+fn step_back() {
+    let own = std::process::id().to_string();
+    let done = Command::new("renice").args(["-n", "19", "-p", &own]).stdout(Stdio::null()).status();
+    debug_assert!(done.is_ok_and(|status| status.success()), "renice is part of every system");
+}
+
 fn one_crowd(options: &Options, n: usize, talkers: usize, secs: f64) -> Result<Value, String> {
     let legs = u16::try_from(n + 10).map_err(|e| e.to_string())?;
-    let server = options.server(legs, &[("CONCLAVE__AUTH__FAILURES_PER_MINUTE", "1000000")])?;
+    let server = options.server(legs, &[])?;
     let api = server.api();
     let token = room_token(&api, "900")?;
     let silent = packets(None);
@@ -159,6 +167,7 @@ pub(crate) fn burst(options: &Options) -> Figures {
     let n: usize = options.number("n", 1_000)?;
     let legs = u16::try_from(n + 50).map_err(|e| e.to_string())?;
     let server = options.server(legs, &[("CONCLAVE__API__REQUESTS_PER_MINUTE", "1000000")])?;
+    step_back();
     let api = server.api();
     let running = room_token(&api, "900")?;
     let rooms: Vec<String> =
