@@ -229,7 +229,13 @@ pub(super) fn terms(
         Some(_) => return Err(lacks("role in the DTLS handshake that can be taken (a=setup)")),
     };
     let video = video.and_then(|(video, pt)| Some(video.secured.as_ref()?.stream(pt)));
-    Ok(SecuredTerms { remote, fingerprint, active, audio: line.stream(audio.1), video, level_id })
+    let mut audio = line.stream(audio.1);
+    if video.is_none() {
+        // Sound alone is sent as it is, whatever the path: its feedback would be a packet in five for nothing.
+        audio.transport_cc = false;
+        audio.extensions.retain(|(_, kind)| *kind != Extension::TransportSequence);
+    }
+    Ok(SecuredTerms { remote, fingerprint, active, audio, video, level_id })
 }
 
 /// Whether a video line goes over the audio line's transport: there is no other.

@@ -128,6 +128,8 @@ pub(super) struct Link {
     audio_pts: Vec<u8>,
     video_pts: Vec<u8>,
     unnamed: u8,
+    /// Of the last media packet.
+    last_source: Option<u32>,
     /// Why the session cannot begin.
     broken: Option<String>,
     /// DTLS is through. What is written before is not sent late.
@@ -217,6 +219,7 @@ impl Link {
             audio_pts,
             video_pts,
             unnamed: 0,
+            last_source: None,
             broken: None,
             is_open: false,
             has_media: false,
@@ -325,6 +328,9 @@ impl Link {
         let audio = self.audio_pts.contains(&pt).then_some(self.audio.mid);
         let video = self.video.as_ref().filter(|_| self.video_pts.first() == Some(&pt)).map(|way| way.mid);
         let (Some(mid), false) = (audio.or(video), ssrc == 0) else { return };
+        if self.last_source.replace(ssrc) == Some(ssrc) {
+            return;
+        }
         let mut api = self.rtc.direct_api();
         if api.stream_rx(&ssrc.into()).is_none() && api.stream_rx_by_mid(mid, None).is_none() {
             api.expect_stream_rx(ssrc.into(), None, mid, None);
