@@ -1,7 +1,7 @@
 //! The page to join with, in real browsers: Chromium by Playwright, two people with tones of their own in one VIDEO room; Firefox,
 //! which has no H.264, by WebDriver BiDi.
 
-use crate::support::{own_address, setup, talker, video_room};
+use crate::support::{BEEP_DB, beeps, own_address, setup, talker, video_room};
 use serde_json::json;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -9,25 +9,12 @@ use std::process::{Command, Stdio};
 use testkit::sdp::Codec;
 use testkit::server::{Server, TempDir};
 use testkit::tone::Expectation;
-use testkit::{ports, tone, wav};
+use testkit::{ports, wav};
 
 /// As Debian installs it.
 const CHROMIUM: &str = "/usr/bin/chromium-headless-shell";
 const FIREFOX: &str = "/usr/bin/firefox-esr";
 const RATE_HZ: u32 = 48_000;
-/// Of the microphones' tones.
-const BEEP_DB: f64 = -14.0;
-
-/// Two seconds of a tone that comes and goes: what never changes is taken for noise, and suppressed.
-fn beeps(hz: f64) -> Vec<i16> {
-    let mut pcm = tone::sine(RATE_HZ, hz, BEEP_DB, 2 * RATE_HZ as usize);
-    for (n, sample) in pcm.iter_mut().enumerate() {
-        if n % 24_000 > 16_000 {
-            *sample = 0;
-        }
-    }
-    pcm
-}
 
 #[test]
 fn two_people_join_by_the_link_hear_and_see_each_other_and_one_leads() {

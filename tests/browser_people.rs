@@ -1,13 +1,12 @@
 //! Real browsers that stay in a room while something is done around them: their server's ports are blocked, UDP does not get
 //! through, they are recorded together with a phone that nobody here wrote.
 
-use crate::support::{path_of, setup, video_room, wait_participants, wait_recording};
+use crate::support::{beeps, path_of, setup, token, video_room, wait_participants, wait_recording};
 use serde_json::json;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
-use testkit::api::Api;
 use testkit::baresip::Baresip;
 use testkit::ffmpeg;
 use testkit::phone::TONE_DB;
@@ -86,17 +85,6 @@ impl Drop for People {
     }
 }
 
-/// Two seconds of a tone that comes and goes: what never changes is taken for noise, and suppressed.
-fn beeps(hz: f64) -> Vec<i16> {
-    let mut pcm = tone::sine(RATE_HZ, hz, -14.0, 2 * RATE_HZ as usize);
-    for (n, sample) in pcm.iter_mut().enumerate() {
-        if n % 24_000 > 16_000 {
-            *sample = 0;
-        }
-    }
-    pcm
-}
-
 /// Half a second of one colour, as YUV4MPEG2.
 fn clip(colour: Colour) -> Vec<u8> {
     let picture = Picture::solid(640, 360, colour);
@@ -108,11 +96,6 @@ fn clip(colour: Colour) -> Vec<u8> {
         }
     }
     clip
-}
-
-fn token(api: &Api, room: &str) -> String {
-    let room = api.get(&format!("/api/conference_rooms/{room}")).expect(200).json();
-    room["token"].as_str().expect("a token").to_owned()
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //! client; `browser_pages` has real browsers.
 
 use crate::support::{
-    SOON, assert_tones, h264, path_of, setup, shower, talker, video_room, wait_participants, wait_recording,
+    SOON, assert_tones, h264, path_of, saying, setup, shower, talker, token, video_room, wait_participants,
+    wait_recording, wait_to_hear,
 };
 use serde_json::{Value, json};
 use std::path::Path;
@@ -25,12 +26,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const SDP: (&str, &str) = ("Content-Type", "application/sdp");
 const FRAGMENT: (&str, &str) = ("Content-Type", "application/trickle-ice-sdpfrag");
 
-/// The join token of a room.
-fn token(api: &Api, room: &str) -> String {
-    let room = api.get(&format!("/api/conference_rooms/{room}")).expect(200).json();
-    room["token"].as_str().expect("a token").to_owned()
-}
-
 fn post(api: &Api, token: &str, query: &str, more: &[(&str, &str)], offer: &str) -> Answer {
     let headers: Vec<(&str, &str)> = [SDP].iter().chain(more).copied().collect();
     api.send("POST", &format!("/join/{token}?{query}"), &headers, offer.as_bytes())
@@ -44,12 +39,6 @@ fn join(api: &Api, token: &str, query: &str, more: &[(&str, &str)], client: &mut
     answer.header("location").expect("a session").to_owned()
 }
 
-fn saying(hz: f64) -> WebClient {
-    let mut client = WebClient::new(WebOptions::default());
-    client.say(Some(signal::tone(48_000, hz, -20.0)));
-    client
-}
-
 fn act(api: &Api, session: &str, action: &Value) -> Answer {
     let json = [("Content-Type", "application/json")];
     api.send("POST", &format!("{session}/actions"), &json, action.to_string().as_bytes())
@@ -57,20 +46,6 @@ fn act(api: &Api, session: &str, action: &Value) -> Answer {
 
 fn view(api: &Api, session: &str) -> Value {
     api.send("GET", session, &[], &[]).expect(200).json()
-}
-
-/// Lets time pass until the client's last half second has these tones, and not those.
-fn wait_to_hear(clients: &mut [&mut WebClient], present: &[f64], absent: &[f64]) {
-    let hears = |client: &WebClient| {
-        let heard = client.heard();
-        let Some(from) = heard.len().checked_sub(24_000) else { return false };
-        let has = |hz: &f64| tone::level(&heard[from..], 48_000, *hz) > -26.0;
-        present.iter().all(has) && !absent.iter().any(|hz| tone::level(&heard[from..], 48_000, *hz) > -45.0)
-    };
-    let heard = run_until(clients, PATIENCE, |clients| hears(clients[0]));
-    let client = &clients[0];
-    let peaks = tone::peaks(&client.heard().split_off(client.heard().len().saturating_sub(24_000)), 48_000, 5);
-    assert!(heard, "wanted {present:?} without {absent:?}: {peaks:?} {:?}", client.log);
 }
 
 #[test]

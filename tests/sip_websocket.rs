@@ -1,34 +1,22 @@
 //! SIP over WebSocket: browsers' softphones come in on the API's port, with a join token or an account, and are then what phones
 //! are: the same menu, keys and ends. The far end is the test kit's SIP agent with its WebRTC client; `browser_pages` has JsSIP.
 
-use crate::support::{setup, talker, wait_participants};
+use crate::support::{saying, setup, talker, token, wait_participants, wait_to_hear};
 use serde_json::{Value, json};
 use std::time::Duration;
 use testkit::api::Api;
 use testkit::sdp::Codec;
 use testkit::server::Server;
-use testkit::signal;
 use testkit::sip_message::Message;
 use testkit::sip_ua::{Call, Invite, SipUa, Transport};
 use testkit::sip_uas::digest;
 use testkit::tone;
-use testkit::web_client::{WebClient, WebOptions, run_until};
+use testkit::web_client::{WebClient, run_until};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn softphone(server: &Server) -> SipUa {
     SipUa::new("ann", Transport::Ws, server.api_address())
-}
-
-fn saying(hz: f64) -> WebClient {
-    let mut client = WebClient::new(WebOptions::default());
-    client.say(Some(signal::tone(48_000, hz, -20.0)));
-    client
-}
-
-fn token(api: &Api, room: &str) -> String {
-    let room = api.get(&format!("/api/conference_rooms/{room}")).expect(200).json();
-    room["token"].as_str().expect("a token").to_owned()
 }
 
 fn personal(api: &Api, room: &str, more: &Value) -> Value {
@@ -46,19 +34,6 @@ fn code(call: &Call) -> u16 {
     call.outcome().expect("a final response").code()
 }
 
-/// Lets time pass until the client's last half second has these tones, and not those.
-#[track_caller]
-fn wait_to_hear(client: &mut WebClient, present: &[f64], absent: &[f64]) {
-    let hears = |client: &WebClient| {
-        let heard = client.heard();
-        let Some(from) = heard.len().checked_sub(24_000) else { return false };
-        let level = |hz: &f64| tone::level(&heard[from..], 48_000, *hz);
-        present.iter().all(|hz| level(hz) > -26.0) && absent.iter().all(|hz| level(hz) < -45.0)
-    };
-    let heard = run_until(&mut [client], PATIENCE, |clients| hears(clients[0]));
-    assert!(heard, "wanted {present:?} without {absent:?}: {:?}", client.log);
-}
-
 #[test]
 fn softphone_in_a_browser_is_a_participant_like_a_phone() {
     let server = setup().start();
@@ -68,7 +43,7 @@ fn softphone_in_a_browser_is_a_participant_like_a_phone() {
     let (ua, mut client) = (softphone(&server), saying(700.0));
     let call = call(&ua, "900", client.offer(), &format!("Bearer {}", token(&api, &room)));
     client.accept(&call.answered().expect("the call is answered")).expect("an answer");
-    wait_to_hear(&mut client, &[500.0], &[700.0]);
+    wait_to_hear(&mut [&mut client], &[500.0], &[700.0]);
     std::thread::scope(|scope| {
         let hearing = scope.spawn(|| phone.hears(&[700.0], &[500.0]));
         run_until(&mut [&mut client], PATIENCE, |_| hearing.is_finished());

@@ -9,7 +9,8 @@ use testkit::picture::Colour;
 use testkit::sdp::{Codec, VideoFormat};
 use testkit::server::{Server, Setup};
 use testkit::sip_message::Message;
-use testkit::{tone, wait};
+use testkit::web_client::{WebClient, WebOptions, run_until};
+use testkit::{signal, tone, wait};
 
 /// Events reach the API within this.
 pub(crate) const SOON: Duration = Duration::from_secs(5);
@@ -32,6 +33,51 @@ pub(crate) fn own_address() -> String {
     let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
     let routed = socket.connect("192.0.2.1:9").and_then(|()| socket.local_addr());
     routed.map_or_else(|_| "127.0.0.1".to_owned(), |address| address.ip().to_string())
+}
+
+/// Of the microphones' tones.
+pub(crate) const BEEP_DB: f64 = -14.0;
+/// A browser joins and hears within this.
+const HEARD_BY: Duration = Duration::from_secs(30);
+
+/// The join token of a room.
+#[track_caller]
+pub(crate) fn token(api: &Api, room: &str) -> String {
+    let room = api.get(&format!("/api/conference_rooms/{room}")).expect(200).json();
+    room["token"].as_str().expect("a token").to_owned()
+}
+
+/// A browser that says a tone.
+pub(crate) fn saying(hz: f64) -> WebClient {
+    let mut client = WebClient::new(WebOptions::default());
+    client.say(Some(signal::tone(48_000, hz, -20.0)));
+    client
+}
+
+/// Lets time pass until the client's last half second has these tones, and not those.
+#[track_caller]
+pub(crate) fn wait_to_hear(clients: &mut [&mut WebClient], present: &[f64], absent: &[f64]) {
+    let hears = |client: &WebClient| {
+        let heard = client.heard();
+        let Some(from) = heard.len().checked_sub(24_000) else { return false };
+        let has = |hz: &f64| tone::level(&heard[from..], 48_000, *hz) > -26.0;
+        present.iter().all(has) && !absent.iter().any(|hz| tone::level(&heard[from..], 48_000, *hz) > -45.0)
+    };
+    let heard = run_until(clients, HEARD_BY, |clients| hears(clients[0]));
+    let client = &clients[0];
+    let peaks = tone::peaks(&client.heard().split_off(client.heard().len().saturating_sub(24_000)), 48_000, 5);
+    assert!(heard, "wanted {present:?} without {absent:?}: {peaks:?} {:?}", client.log);
+}
+
+/// Two seconds of a tone that comes and goes: what never changes is taken for noise, and suppressed.
+pub(crate) fn beeps(hz: f64) -> Vec<i16> {
+    let mut pcm = tone::sine(48_000, hz, BEEP_DB, 96_000);
+    for (n, sample) in pcm.iter_mut().enumerate() {
+        if n % 24_000 > 16_000 {
+            *sample = 0;
+        }
+    }
+    pcm
 }
 
 /// What most phones with video can do.

@@ -47,6 +47,16 @@ pub fn random_text(bytes: usize) -> Result<String, Error> {
     Ok(URL_SAFE_NO_PAD.encode(secret))
 }
 
+/// A fresh key for an HMAC.
+///
+/// # Errors
+/// `Broken` when the system has no randomness.
+pub(crate) fn random_key() -> Result<[u8; 32], Error> {
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).map_err(|e| Error::Broken(format!("no randomness: {e}")))?;
+    Ok(key)
+}
+
 fn digest(text: &str) -> [u8; 32] {
     Sha256::digest(text.as_bytes()).into()
 }

@@ -23,12 +23,12 @@ use super::gate::bearer;
 use super::openapi::{Bytes, RECORDINGS};
 use super::origin::Origin;
 use super::query::InPath;
+use crate::auth::random_key;
 use crate::error::Error;
 use crate::store::{RecordingRecord, Store};
 
 /// Read from the disk and written to the socket in pieces of this size.
 const CHUNK_BYTES: usize = 64 * 1024;
-const KEY_BYTES: usize = 32;
 /// Recordings of one digest that are looked at; more than one are copies that somebody made.
 const COPIES: i64 = 16;
 
@@ -47,9 +47,7 @@ impl std::fmt::Debug for SignedUrls {
 impl SignedUrls {
     /// With this installation's key, made at the first start.
     pub(super) async fn open(store: &Store, ttl: Duration) -> Result<Self, Error> {
-        let mut fresh = [0; KEY_BYTES];
-        getrandom::fill(&mut fresh).map_err(|e| Error::Broken(format!("no randomness: {e}")))?;
-        Self::new(&store.secret("blob_url_key", &fresh).await?, ttl)
+        Self::new(&store.secret("blob_url_key", &random_key()?).await?, ttl)
     }
 
     fn new(key: &[u8], ttl: Duration) -> Result<Self, Error> {

@@ -125,7 +125,7 @@ pub(super) async fn info(
         state: if api.serves_browsers { state } else { "UNAVAILABLE" },
         needs_pin: door.needs_pin && pass.personal.is_none(),
         role: if pass.personal.as_ref().is_some_and(Personal::leads) { "CHAIRMAN" } else { "PARTICIPANT" },
-        name: pass.personal.map(|personal| personal.name).filter(|name| !name.is_empty()),
+        name: pass.personal.as_ref().and_then(Personal::named).map(str::to_owned),
         ice_servers: ice_servers(&api, Timestamp::now()),
         room: RoomInfo {
             subject: settings.subject,
@@ -186,7 +186,7 @@ async fn enter(
     let pin = headers.get(PIN).and_then(|pin| pin.to_str().ok()).map(str::trim);
     let muted = wishes.muted.as_deref().is_some_and(|muted| matches!(muted, "true" | "1" | ""));
     let pin = pin.map(|pin| pin.chars().take(16).collect());
-    let named = personal.as_ref().map(|personal| personal.name.clone()).filter(|name| !name.is_empty());
+    let named = personal.as_ref().and_then(Personal::named).map(str::to_owned);
     let key = personal.map_or(Key::Pin(pin), |personal| Key::Invited { leads: personal.leads() });
     let visitor = Visitor { name: named.unwrap_or(wishes.name), source: from, key, muted };
     let visit = api.rooms.visit(room, visitor, offer).await.map_err(|refusal| refused(refusal, &api, room))?;

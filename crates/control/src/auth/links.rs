@@ -95,17 +95,4 @@ impl Links {
     pub async fn token_of(&self, room: Id) -> Result<String, Error> {
         Ok(self.store.room(room).await?.token)
     }
-
-    /// Somebody from there showed what is not so; gives `error`, or that they are slowed.
-    pub fn stranger(&self, from: IpAddr, error: Error) -> Error {
-        self.tokens.stranger(from, error)
-    }
-
-    /// Whether that address may still show what may be wrong.
-    ///
-    /// # Errors
-    /// `Slowed`.
-    pub fn may_be_strange(&self, from: IpAddr) -> Result<(), Error> {
-        self.tokens.may_be_strange(from)
-    }
 }

@@ -15,7 +15,6 @@ use crate::words::words;
 
 /// What they begin with. A room's own token is shorter than any of these.
 const PREFIX: &str = "cnj_";
-const KEY_BYTES: usize = 32;
 const MAC_BYTES: usize = 32;
 /// Version, room, end, role.
 const HEAD_BYTES: usize = 1 + 8 + 8 + 1;
@@ -47,6 +46,11 @@ pub struct Personal {
 }
 
 impl Personal {
+    /// What its bearer is called, if it says so.
+    pub fn named(&self) -> Option<&str> {
+        Some(self.name.as_str()).filter(|name| !name.is_empty())
+    }
+
     /// Its bearer leads the room.
     pub fn leads(&self) -> bool {
         self.role == JoinRole::Chairman
@@ -133,9 +137,7 @@ impl PersonalTokens {
     /// # Errors
     /// `Busy` when the database cannot be written; `Broken` when the system has no randomness.
     pub(super) async fn open(store: &Store) -> Result<Self, Error> {
-        let mut fresh = [0; KEY_BYTES];
-        getrandom::fill(&mut fresh).map_err(|e| Error::Broken(format!("no randomness: {e}")))?;
-        Self::new(&store.secret("personal_token_key", &fresh).await?)
+        Self::new(&store.secret("personal_token_key", &super::random_key()?).await?)
     }
 
     fn new(key: &[u8]) -> Result<Self, Error> {

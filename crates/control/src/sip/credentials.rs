@@ -10,6 +10,7 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
 use super::digest::{Algorithm, params};
+use crate::auth::random_key;
 use crate::error::Error;
 
 /// Of every challenge.
@@ -112,9 +113,7 @@ impl std::fmt::Debug for Nonces {
 impl Nonces {
     /// Of this process.
     pub(super) fn new() -> Result<Self, Error> {
-        let mut key = [0; 32];
-        getrandom::fill(&mut key).map_err(|e| Error::Broken(format!("no randomness: {e}")))?;
-        Self::keyed(&key)
+        Self::keyed(&random_key()?)
     }
 
     fn keyed(key: &[u8]) -> Result<Self, Error> {

@@ -161,7 +161,7 @@ fn unquoted(text: &str) -> (String, &str) {
     (value, "")
 }
 
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 

@@ -36,7 +36,7 @@ impl Door {
     pub(super) async fn judge(&self, rooms: &Rooms, wanted: &Wanted) -> Result<Option<Personal>, Rejection> {
         let Some(values) = &wanted.shown else { return Ok(None) };
         let from = wanted.source.ip();
-        self.links.may_be_strange(from).map_err(rejection)?;
+        self.links.tokens().may_be_strange(from).map_err(rejection)?;
         let shown = values.iter().find_map(|value| Shown::read(value));
         let Some(shown) = shown else { return Err(self.challenge(wanted, false)) };
         let judged = timeout(PATIENCE, async {
@@ -84,7 +84,7 @@ impl Door {
 
     /// Counts a wrong password.
     fn wrong(&self, wanted: &Wanted) -> Rejection {
-        match self.links.stranger(wanted.source.ip(), Error::NotFound("link")) {
+        match self.links.tokens().stranger(wanted.source.ip(), Error::NotFound("link")) {
             Error::Slowed { retry_after_s, .. } => Rejection::slowed(retry_after_s),
             _ => Rejection::credentials(),
         }

@@ -12,9 +12,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::call::{Call, Happening};
+use super::digest::quoted;
 use super::door::Door;
 use super::ingress::Stack;
 use super::rejection::Rejection;
+use crate::auth::Personal;
 use crate::rooms::{Caller, DialogOrder, Entry, HangUp, Left, ParticipantId, Refusal, Rooms, Seat};
 
 /// Longest that rooms or the engine may take for one decision.
@@ -119,8 +121,8 @@ impl Visit {
             Ok(invited) => invited,
             Err(rejection) => return call.refuse(&rejection),
         };
-        if let Some(invited) = invited.as_ref().filter(|invited| !invited.name.is_empty()) {
-            call.wanted.caller.display = renamed(&call.wanted.caller.display, &invited.name);
+        if let Some(name) = invited.as_ref().and_then(Personal::named) {
+            call.wanted.caller.display = renamed(&call.wanted.caller.display, name);
         }
         let wanted = &call.wanted;
         let caller = Caller {
@@ -429,5 +431,5 @@ pub(super) async fn finish(call: Call, end: End) {
 fn renamed(display: &str, name: &str) -> String {
     let address = display.find('<').and_then(|at| display.get(at..)).unwrap_or_default();
     let plain: String = name.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    format!("\"{}\"{address}", plain.trim().replace('\\', "\\\\").replace('"', "\\\""))
+    format!("{}{address}", quoted(plain.trim()))
 }
