@@ -296,44 +296,41 @@ impl Room {
     pub(crate) fn tick(&mut self, at: Moment, out: &mut Outlet<'_>) {
         self.listen(at);
         self.choose_talkers(at.tick);
-        self.sum();
+        self.sum(at.tick);
         self.hand_over();
         self.encodes.run(&self.buses);
-        self.speak(at, out);
         self.record(at);
-        self.report(at, out);
-        self.sweep(at, out);
+        if self.speak(at, out) {
+            self.sweep(at, out);
+        }
     }
 
-    /// Pulls a frame of every leg that may be heard, and measures it.
+    /// Pulls a frame of every leg that may be heard, and measures it. Here as in what follows members are gone through as few
+    /// times as can be: in a large room each of them is out of the cache again when its turn comes.
     fn listen(&mut self, at: Moment) {
         let max = self.encodes.spec().max_talkers;
         let crowded = max != 0 && self.members.len() > max;
-        for (_, member) in &mut self.members {
+        self.candidates.clear();
+        for (key, member) in &mut self.members {
             member.guarded(|m| m.listen(at.now, crowded));
+            member.chosen = false;
+            self.candidates.extend(member.candidate(key));
         }
     }
 
     fn choose_talkers(&mut self, tick: Tick) {
-        self.candidates.clear();
-        self.candidates.extend(self.members.iter().filter_map(|(key, m)| m.candidate(key)));
         let k = talkers::choose(&mut self.candidates, self.encodes.spec().max_talkers, tick);
-        for (_, member) in &mut self.members {
-            member.chosen = false;
-        }
         for talker in self.candidates.iter().take(k) {
             if let Some(member) = self.members.get_mut(talker.key) {
                 member.chosen = true;
             }
         }
-        for (_, member) in &mut self.members {
-            member.take_floor(tick);
-        }
     }
 
-    fn sum(&mut self) {
+    fn sum(&mut self, tick: Tick) {
         self.buses.clear();
         for (_, member) in &mut self.members {
+            member.take_floor(tick);
             if let Some(frame) = member.contribution() {
                 self.buses.add(frame);
             }
@@ -358,12 +355,33 @@ impl Room {
         }
     }
 
-    /// Sends every leg what it hears.
-    fn speak(&mut self, at: Moment, out: &mut Outlet<'_>) {
+    /// Sends every leg what it hears and what RTCP has to say; tells what it keyed and how its prompt went. One after the
+    /// other, as a leg is much memory to come back to. True: one is over.
+    fn speak(&mut self, at: Moment, out: &mut Outlet<'_>) -> bool {
+        let room = self.id;
+        let (mut follow, mut is_over) = (None, false);
+        while let Some(finished) = self.announcer.as_mut().and_then(|announcer| announcer.take_finished()) {
+            if finished.to_its_end {
+                (out.tell)(Event::Played { room, leg: None, playback: finished.playback.id });
+            }
+            (out.retire)(finished.playback);
+        }
         let Self { members, encodes, buses, sum, frames, packet, .. } = self;
         for (_, member) in members {
-            member.guarded(|m| m.speak(at, encodes, buses, member::Scratch { sum, frames, packet }, out));
+            member.guarded(|m| {
+                m.speak(at, encodes, buses, member::Scratch { sum, frames, packet }, out);
+                m.report(room, at, out);
+            });
+            if member.profile_changed(encodes.spec()) {
+                follow = Some(member.leg.id());
+            }
+            is_over |= member.ended(at.now).is_some();
         }
+        // One a tick: making a profile allocates, and a change of profile is never urgent.
+        if let Some(leg) = follow {
+            let _gone = self.follow(leg);
+        }
+        is_over
     }
 
     fn record(&mut self, at: Moment) {
@@ -378,28 +396,6 @@ impl Room {
                 encode::Payload::Bytes(bytes) => tap.push(tick, bytes),
                 encode::Payload::Dtx => tap.silence(tick),
             }
-        }
-    }
-
-    /// Who talks, what was keyed, what RTCP has to say.
-    fn report(&mut self, at: Moment, out: &mut Outlet<'_>) {
-        let room = self.id;
-        let mut follow = None;
-        while let Some(finished) = self.announcer.as_mut().and_then(|announcer| announcer.take_finished()) {
-            if finished.to_its_end {
-                (out.tell)(Event::Played { room, leg: None, playback: finished.playback.id });
-            }
-            (out.retire)(finished.playback);
-        }
-        for (_, member) in &mut self.members {
-            member.guarded(|m| m.report(room, at, out));
-            if member.profile_changed(self.encodes.spec()) {
-                follow = Some(member.leg.id());
-            }
-        }
-        // One a tick: making a profile allocates, and a change of profile is never urgent.
-        if let Some(leg) = follow {
-            let _gone = self.follow(leg);
         }
     }
 

@@ -274,8 +274,7 @@ impl Worker {
                 failed = Some((*id, panic_text(&*panic)));
             }
         }
-        // What browsers share holds the packets of all of them: it is emptied as often as if each had pictures.
-        self.clock.set_polls(has_pictures || !self.browsers.is_empty());
+        self.clock.set_polls(has_pictures);
         if let Some((room, reason)) = failed {
             shared.panicked();
             self.fail(room, reason);

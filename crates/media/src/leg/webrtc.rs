@@ -1,7 +1,7 @@
 //! A leg over ICE and DTLS-SRTP (WebRTC): str0m decrypts and encrypts, asks for lost packets, sends ours again and estimates
 //! the path; behind it is the same leg as over plain RTP. The only place that names str0m. Sans-I/O, on the worker's thread.
 //!
-//! After each input what str0m has to say is drained; after each write it is given the time and drained again, or nothing is
+//! After each input str0m is drained; after what a tick writes it is given the time and drained again, or nothing is
 //! sent. It allocates for every packet: of what a tick does this is the one part that is not ours.
 
 mod estimate;
@@ -14,6 +14,7 @@ use super::rtp_leg::RtpLeg;
 use super::{PortKey, Transmit};
 use crate::command::LegEnd;
 use crate::error::Error;
+use crate::rtp::packet::Datagram;
 use crate::sdp::secured::{Credentials, write_fragment};
 use crate::sdp::{Answer, Offer};
 use crate::units::LegId;
@@ -93,7 +94,7 @@ impl WebRtcLeg {
     ) -> Result<(), Strange> {
         let Self { link, inner, heard, end, .. } = self;
         let is_check = link.receive(arrived, port, from, bytes)?;
-        link.drain(arrived, inner, end, send);
+        link.take(arrived, Datagram::classify(bytes) == Datagram::Rtp, inner, end, send);
         if link.take_media() || is_check {
             *heard = Some(arrived);
             inner.keep_alive(arrived);

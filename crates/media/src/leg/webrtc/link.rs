@@ -26,7 +26,7 @@ use crate::rtp::packet::{Datagram, HEADER_BYTES, RtpPacket, write_header};
 use crate::rtp::rtcp;
 use crate::sdp::secured::{self, Credentials, SecuredStream, WebProtocol};
 use crate::sdp::{AudioTerms, CodecName, DECRYPTED_LEVEL_ID, FAR_END, SecuredTerms, SessionTerms, VideoTerms};
-use crate::units::{Bitrate, Ssrc};
+use crate::units::{Bitrate, Ssrc, TICK};
 use crate::video::VideoCodec;
 
 /// Loss and round trips are asked for so often.
@@ -92,6 +92,17 @@ const fn proto(protocol: WebProtocol) -> Protocol {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Strange;
 
+/// How far str0m is drained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Until {
+    /// It has nothing more.
+    Empty,
+    /// A media packet came out.
+    Heard,
+    /// So many media packets went out.
+    Sent(u32),
+}
+
 /// One stream to the far end.
 #[derive(Debug)]
 struct Way {
@@ -137,7 +148,12 @@ pub(super) struct Link {
     /// Something that could be decrypted came since it was last asked for.
     has_media: bool,
     estimate: Estimate,
-    /// When str0m has something to do next.
+    /// How much later than it came str0m is told of media. At each input str0m looks at all of its timers, unless that is older
+    /// than the last: with sound alone those can wait for the tick, and nothing but differences counts of when a packet came.
+    told_late: Duration,
+    /// Packets that were written since it was last given the time.
+    written: u32,
+    /// When str0m has something to do next, as of the last time that it was drained to the end.
     wake: Instant,
     packet: Box<[u8; MAX_DATAGRAM_BYTES]>,
 }
@@ -210,6 +226,7 @@ impl Link {
         audio_pts.extend(agreed.audio.dtmf.iter().map(|(pt, _)| *pt).chain(agreed.audio.cn_pt));
         let rtx = terms.video.as_ref().and_then(|video| video.rtx_pt);
         let video_pts = agreed.video.iter().map(|video| video.pt).chain(rtx).collect();
+        let told_late = if video.is_none() { TICK } else { Duration::ZERO };
         Ok(Self {
             rtc,
             ports,
@@ -224,6 +241,8 @@ impl Link {
             is_open: false,
             has_media: false,
             estimate: Estimate::default(),
+            told_late,
+            written: 0,
             wake: start,
             packet: Box::new([0; MAX_DATAGRAM_BYTES]),
         })
@@ -272,7 +291,8 @@ impl Link {
 
     /// Closes the session; what that takes goes out with the next `advance`.
     pub(super) fn close(&mut self) {
-        // Fails only for a handshake that has not begun.
+        // What was written is dropped with it. Fails only for a handshake that has not begun.
+        self.written = 0;
         let _not_open = self.rtc.close();
     }
 
@@ -298,8 +318,10 @@ impl Link {
     ) -> Result<bool, Strange> {
         let own = self.ports.iter().find(|own| own.key == port).ok_or(Strange)?;
         let contents = bytes.try_into().map_err(|_| Strange)?;
+        let is_media = Datagram::classify(bytes) == Datagram::Rtp;
+        let told = if is_media { arrived.checked_sub(self.told_late).unwrap_or(arrived) } else { arrived };
         let input = Input::Receive(
-            arrived,
+            told,
             Receive { proto: proto(own.protocol), source: from, destination: own.address, contents },
         );
         let is_check = matches!(bytes.first(), Some(0..=3));
@@ -339,7 +361,13 @@ impl Link {
     }
 
     /// A media packet, decrypted: to the leg behind, as it would have come without encryption.
-    fn unwrap(packet: &mut [u8; MAX_DATAGRAM_BYTES], medium: Medium, received: &Packet, leg: &mut RtpLeg) {
+    fn unwrap(
+        packet: &mut [u8; MAX_DATAGRAM_BYTES],
+        medium: Medium,
+        received: &Packet,
+        arrived: Instant,
+        leg: &mut RtpLeg,
+    ) {
         let header = &received.header;
         let length = write_header(
             packet,
@@ -365,7 +393,7 @@ impl Link {
         let Some(place) = packet.get_mut(at..end) else { return };
         place.copy_from_slice(&received.payload);
         if let Some(bytes) = packet.get(..end) {
-            leg.handle_datagram(received.timestamp, FAR_END, (medium, Channel::Rtp), bytes);
+            leg.handle_datagram(arrived, FAR_END, (medium, Channel::Rtp), bytes);
         }
     }
 }
@@ -403,6 +431,7 @@ impl Link {
         let write =
             RtpWrite::new(packet.payload_type.into(), seq, packet.timestamp, due(packet.timestamp), packet.payload);
         stream.write_rtp(write.marker(packet.marker).nackable(is_picture));
+        self.written += 1;
     }
 
     /// What the leg behind asks its far end for, in str0m's words. Reports are str0m's own.
@@ -432,13 +461,32 @@ impl Link {
         if let Err(error) = self.rtc.handle_input(Input::Timeout(now)) {
             end.get_or_insert_with(|| LegEnd::Broken(error.to_string()));
         }
-        self.drain(now, leg, end, send);
+        // str0m gives what it found out first, then what is not media, then media: after its last packet there is nothing.
+        let until = if self.video.is_none() && self.written > 0 { Until::Sent(self.written) } else { Until::Empty };
+        self.written = 0;
+        self.drain(now, until, leg, end, send);
     }
 
-    /// Takes everything that str0m has: datagrams go out, packets and facts go to the leg behind.
-    pub(super) fn drain(
+    /// Takes what a datagram has brought. Sound alone has no more to it than the packet, and what else there is can wait for
+    /// the tick.
+    pub(super) fn take(
         &mut self,
         now: Instant,
+        is_media: bool,
+        leg: &mut RtpLeg,
+        end: &mut Option<LegEnd>,
+        send: &mut dyn FnMut(Transmit<'_>),
+    ) {
+        let until = if self.video.is_none() && is_media { Until::Heard } else { Until::Empty };
+        self.drain(now, until, leg, end, send);
+    }
+
+    /// Takes what str0m has: datagrams go out, packets and facts go to the leg behind. Each look at it costs a walk through all
+    /// of its parts, hence `until`.
+    fn drain(
+        &mut self,
+        now: Instant,
+        mut until: Until,
         leg: &mut RtpLeg,
         end: &mut Option<LegEnd>,
         send: &mut dyn FnMut(Transmit<'_>),
@@ -446,13 +494,18 @@ impl Link {
         if let Some(why) = self.broken.take() {
             end.get_or_insert(LegEnd::Broken(why));
         }
-        loop {
+        while until != Until::Sent(0) {
             match self.rtc.poll_output() {
                 Ok(Output::Timeout(at)) => {
                     self.wake = at;
                     break;
                 }
                 Ok(Output::Transmit(out)) => {
+                    if let Until::Sent(left) = &mut until
+                        && Datagram::classify(&out.contents) == Datagram::Rtp
+                    {
+                        *left -= 1;
+                    }
                     if let Some(port) =
                         self.ports.iter().find(|p| p.address == out.source && proto(p.protocol) == out.proto)
                     {
@@ -464,7 +517,13 @@ impl Link {
                         });
                     }
                 }
-                Ok(Output::Event(event)) => self.hear(event, leg, end),
+                Ok(Output::Event(event)) => {
+                    let is_media = matches!(event, Event::RtpPacket(_));
+                    self.hear(event, leg, end);
+                    if is_media && until == Until::Heard {
+                        break;
+                    }
+                }
                 Err(error) => {
                     end.get_or_insert_with(|| LegEnd::Broken(error.to_string()));
                     break;
@@ -486,7 +545,7 @@ impl Link {
                 self.has_media = true;
                 let pt = *packet.header.payload_type;
                 let medium = if self.video_pts.first() == Some(&pt) { Medium::Video } else { Medium::Audio };
-                Self::unwrap(&mut self.packet, medium, &packet, leg);
+                Self::unwrap(&mut self.packet, medium, &packet, packet.timestamp + self.told_late, leg);
             }
             Event::Connected => {
                 self.is_open = true;
