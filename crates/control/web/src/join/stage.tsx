@@ -57,7 +57,7 @@ function TileView({ tile, view, carried, onCarry, onMove }: TileProps) {
     <button
       ref={box}
       type="button"
-      class={who?.talking ? "tile talking" : "tile"}
+      class="tile"
       data-testid="tile"
       data-tile={tile.position}
       data-participant={tile.participant ?? ""}
