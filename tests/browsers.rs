@@ -79,15 +79,19 @@ fn browsers_and_a_phone_hear_each_other() {
     assert_eq!(seen["participants"][1]["name"], "Ann \"B\" <b>");
     assert_eq!((&seen["state"], &seen["muted"], &seen["may_unmute"]), (&"JOINED".into(), &false.into(), &true.into()));
 
-    // From another address, with new credentials: the same participant.
+    // From another address, with new credentials: the same participant, in a new ICE session.
     let fragment = a.restart();
-    let answer = api.send("PATCH", &session, &[FRAGMENT], fragment.as_bytes()).expect(200);
+    let answer = api.send("PATCH", &session, &[FRAGMENT, ("If-Match", "*")], fragment.as_bytes()).expect(200);
+    let tag = answer.header("etag").expect("the tag of the new ICE session").to_owned();
     a.accept_fragment(&answer.text()).expect("the server's fragment");
     a.forget();
     b.forget();
     wait_to_hear(&mut [&mut b, &mut a], &[500.0, 700.0], &[900.0]);
     wait_to_hear(&mut [&mut a, &mut b], &[500.0], &[700.0]);
-    api.send("PATCH", &session, &[FRAGMENT], b"a=candidate:1 1 udp 1 127.0.0.1 1 typ host\r\n").expect(204);
+    let candidate = b"a=candidate:1 1 udp 1 127.0.0.1 1 typ host\r\n";
+    api.send("PATCH", &session, &[FRAGMENT, ("If-Match", &tag)], candidate).expect(204);
+    api.send("PATCH", &session, &[FRAGMENT, ("If-Match", "\"ice-0\"")], candidate).refused(412, "INVALID_STATE");
+    api.send("PATCH", &session, &[FRAGMENT], candidate).expect(204);
     api.send("PATCH", &session, &[FRAGMENT], b"a=ice-ufrag:abcd\r\n").refused(400, "VALIDATE_FAILED");
 
     api.send("DELETE", &session, &[], &[]).expect(200);

@@ -21,6 +21,7 @@ mod recordings;
 mod rooms;
 mod servers;
 mod sip_socket;
+mod tags;
 mod tls;
 mod webhooks;
 

@@ -75,6 +75,9 @@ pub enum Error {
     /// The action needs another state.
     #[error("{0}")]
     InvalidState(Cow<'static, str>),
+    /// `If-Match` names another state of the resource (RFC 9110 §13.1.1).
+    #[error("{0}")]
+    Outdated(&'static str),
     /// Room or server have no place left.
     #[error("{0}")]
     CapacityExceeded(Cow<'static, str>),
@@ -148,6 +151,7 @@ impl Error {
             Self::TooLarge(_) => (413, "PAYLOAD_TOO_LARGE"),
             Self::InUse(_) => (409, "RESOURCE_IN_USE"),
             Self::InvalidState(_) => (409, "INVALID_STATE"),
+            Self::Outdated(_) => (412, "INVALID_STATE"),
             Self::CapacityExceeded(_) => (409, "CAPACITY_EXCEEDED"),
             Self::RateLimited { .. } | Self::Slowed { .. } => (429, "RATE_LIMITED"),
             Self::Busy(_) => (503, "BUSY"),

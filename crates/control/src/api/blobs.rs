@@ -23,6 +23,7 @@ use super::gate::bearer;
 use super::openapi::{Bytes, RECORDINGS};
 use super::origin::Origin;
 use super::query::InPath;
+use super::tags;
 use crate::auth::random_key;
 use crate::error::Error;
 use crate::store::{RecordingRecord, Store};
@@ -173,7 +174,7 @@ pub(super) async fn download(
     set(header::ETAG, etag.clone());
     set(header::ACCEPT_RANGES, "bytes".to_owned());
     set(header::CACHE_CONTROL, "private, max-age=31536000, immutable".to_owned());
-    if header_of(&headers, &header::IF_NONE_MATCH).is_some_and(|given| matches(given, &etag)) {
+    if tags::names(&headers, &header::IF_NONE_MATCH, &etag) == Some(true) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         return Ok(response);
     }
@@ -213,10 +214,6 @@ async fn found(api: &Api, digest: &[u8; 32]) -> Result<(RecordingRecord, File), 
 
 fn header_of<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
-}
-
-fn matches(given: &str, etag: &str) -> bool {
-    given.split(',').map(str::trim).any(|one| one == "*" || one.strip_prefix("W/").unwrap_or(one) == etag)
 }
 
 /// Both ends count.

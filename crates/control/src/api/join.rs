@@ -23,6 +23,7 @@ use sha1::Sha1;
 use super::Api;
 use super::origin::Origin;
 use super::query::InPath;
+use super::tags;
 use crate::auth::{Pass, Personal};
 use crate::error::Error;
 use crate::ids::Id;
@@ -191,15 +192,14 @@ async fn enter(
     let visitor = Visitor { name: named.unwrap_or(wishes.name), source: from, key, muted };
     let visit = api.rooms.visit(room, visitor, offer).await.map_err(|refusal| refused(refusal, &api, room))?;
     let answer = visit.answer.clone();
-    let key = api.sessions.begin(&api.rooms, room, visit)?;
+    let (key, session) = api.sessions.begin(&api.rooms, room, visit)?;
     let mut response = (StatusCode::CREATED, answer).into_response();
     let kept = response.headers_mut();
     kept.insert(header::CONTENT_TYPE, HeaderValue::from_static(SDP));
     kept.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let location = HeaderValue::try_from(format!("/join/session/{key}"));
     kept.insert(header::LOCATION, location.map_err(|e| Error::Broken(e.to_string()))?);
-    // Of the ICE session (RFC 9725 §4.3.1): the restarts that follow may name it.
-    kept.insert(header::ETAG, HeaderValue::from_static("\"1\""));
+    kept.insert(header::ETAG, HeaderValue::try_from(session.tag()).map_err(|e| Error::Broken(e.to_string()))?);
     if let Some(server) = ice_servers(&api, Timestamp::now()).first() {
         for url in &server.urls {
             let link = format!(
@@ -226,7 +226,8 @@ fn described<'a>(headers: &HeaderMap, body: &'a [u8], wanted: &'static str) -> R
     std::str::from_utf8(body).map_err(|_| Error::invalid("", "the body is not UTF-8"))
 }
 
-/// `PATCH /join/session/{key}`: an ICE restart, or candidates.
+/// `PATCH /join/session/{key}`: an ICE restart, or candidates. `If-Match` may name the ICE session that it is for, as RFC 9725
+/// §4.3.1 demands of clients; pages leave it out.
 pub(super) async fn patch(
     State(api): State<Arc<Api>>,
     InPath(key): InPath<String>,
@@ -235,8 +236,14 @@ pub(super) async fn patch(
 ) -> Result<Response, Error> {
     let session = api.sessions.find(&key)?;
     let fragment = described(&headers, &body, FRAGMENT)?;
+    if tags::names(&headers, &header::IF_MATCH, &session.tag()) == Some(false) {
+        return Err(Error::Outdated("If-Match names another ICE session than the one that runs"));
+    }
     match api.rooms.restart_ice(session.participant, fragment).await? {
-        Some(ours) => Ok(([(header::CONTENT_TYPE, FRAGMENT), (header::ETAG, "\"1\"")], ours).into_response()),
+        Some(ours) => {
+            let headers = [(header::CONTENT_TYPE, FRAGMENT), (header::ETAG, &session.restarted())];
+            Ok((headers, ours).into_response())
+        }
         None => Ok(StatusCode::NO_CONTENT.into_response()),
     }
 }

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use utoipa::OpenApi;
 
-use super::{auth, blobs, envelope, events, operation, participants, recordings, rooms, servers, webhooks};
+use super::{auth, blobs, envelope, events, operation, participants, recordings, rooms, servers, tags, webhooks};
 
 pub(super) use docs::{asset, page};
 pub(super) use parameters::{DeliveryOptions, FollowOptions, ListOptions};
@@ -177,11 +177,10 @@ static SERVED: LazyLock<(String, String)> = LazyLock::new(|| {
 )]
 pub(super) async fn description(headers: HeaderMap) -> Response {
     let (text, etag) = &*SERVED;
-    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()).unwrap_or("");
     let caching = [(header::ETAG, etag.as_str()), (header::CACHE_CONTROL, "no-cache")];
-    match known.split(',').any(|tag| tag.trim().trim_start_matches("W/") == etag || tag.trim() == "*") {
-        true => (StatusCode::NOT_MODIFIED, caching).into_response(),
-        false => (caching, [(header::CONTENT_TYPE, "application/json")], text.as_str()).into_response(),
+    match tags::names(&headers, &header::IF_NONE_MATCH, etag) {
+        Some(true) => (StatusCode::NOT_MODIFIED, caching).into_response(),
+        _ => (caching, [(header::CONTENT_TYPE, "application/json")], text.as_str()).into_response(),
     }
 }
 

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use rust_embed::{EmbeddedFile, RustEmbed};
 
 use super::query::InPath;
+use super::tags;
 use crate::error::Error;
 
 /// What `scripts/web` made of `control/web`.
@@ -49,7 +50,7 @@ pub(super) async fn asset(InPath(name): InPath<String>, headers: HeaderMap) -> R
 fn answer(file: EmbeddedFile, kind: &'static str, keep: &'static str, asked: &HeaderMap) -> Response {
     let digest = file.metadata.sha256_hash();
     let tag = digest.iter().fold(String::from("\""), |tag, byte| tag + &format!("{byte:02x}")) + "\"";
-    let is_known = asked.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
+    let is_known = tags::names(asked, &header::IF_NONE_MATCH, &tag) == Some(true);
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
         (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),

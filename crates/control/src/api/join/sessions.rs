@@ -1,6 +1,7 @@
 //! Sessions of browsers: who has which key, and how they ended. One task keeps each, from the join to the end.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -20,6 +21,8 @@ pub(in crate::api) struct Session {
     pub(in crate::api) participant: ParticipantId,
     /// Why it ended; `None` while it goes on.
     ended: watch::Sender<Option<&'static str>>,
+    /// ICE sessions that it has had before this one.
+    restarts: AtomicU32,
 }
 
 impl Session {
@@ -27,6 +30,20 @@ impl Session {
     pub(super) fn ended(&self) -> watch::Receiver<Option<&'static str>> {
         self.ended.subscribe()
     }
+
+    /// The entity tag of its ICE session (RFC 9725 §4.3.1).
+    pub(super) fn tag(&self) -> String {
+        tag(self.restarts.load(Ordering::Relaxed))
+    }
+
+    /// A new ICE session began; its tag.
+    pub(super) fn restarted(&self) -> String {
+        tag(self.restarts.fetch_add(1, Ordering::Relaxed).wrapping_add(1))
+    }
+}
+
+fn tag(restarts: u32) -> String {
+    format!("\"ice-{restarts}\"")
 }
 
 /// All sessions of this process, by their keys: never more than participants.
@@ -34,12 +51,13 @@ impl Session {
 pub(in crate::api) struct Sessions(Arc<Mutex<HashMap<String, Arc<Session>>>>);
 
 impl Sessions {
-    /// A visit goes on as a session; gives its key.
-    pub(super) fn begin(&self, rooms: &Rooms, room: Id, visit: Visit) -> Result<String, Error> {
+    /// A visit goes on as a session; gives its key with it.
+    pub(super) fn begin(&self, rooms: &Rooms, room: Id, visit: Visit) -> Result<(String, Arc<Session>), Error> {
         let Visit { participant, mut orders, .. } = visit;
         let key = random_text(KEY_BYTES).inspect_err(|_| rooms.leave(participant, Left::SignallingFailed))?;
-        let session = Arc::new(Session { room, participant, ended: watch::Sender::new(None) });
-        self.all().insert(key.clone(), session);
+        let session =
+            Arc::new(Session { room, participant, ended: watch::Sender::new(None), restarts: AtomicU32::new(0) });
+        self.all().insert(key.clone(), Arc::clone(&session));
         let (sessions, rooms, held) = (self.clone(), rooms.clone(), key.clone());
         tokio::spawn(async move {
             // Keyframes are asked for by RTCP here.
@@ -53,7 +71,7 @@ impl Sessions {
             // Rooms let go of them without an order.
             sessions.end(&held, "LEFT");
         });
-        Ok(key)
+        Ok((key, session))
     }
 
     /// # Errors
