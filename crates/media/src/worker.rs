@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 
@@ -50,6 +51,7 @@ pub(crate) fn spawn(
             browsers: Browsers::default(),
             rooms: HashMap::new(),
             load: Load::new(clock.now()),
+            busy: Duration::ZERO,
             clock,
             closed: Vec::new(),
             stopped: false,
@@ -112,6 +114,8 @@ struct Worker {
     rooms: HashMap<RoomId, Room>,
     clock: Clock,
     load: Load,
+    /// At work since the last tick began.
+    busy: Duration,
     /// What legs held that ended in a tick, until the room is done with sending.
     closed: Vec<Held>,
     stopped: bool,
@@ -174,11 +178,14 @@ impl Worker {
                 self.shared.skipped(skipped);
                 self.events.tell(Event::TickOverrun { worker: self.index, late, skipped });
             }
+            self.browsers.share_out(std::mem::take(&mut self.busy));
             self.tick(skipped);
         }
         self.poll_pictures();
         let now = self.clock.now();
-        self.load.add(now.saturating_duration_since(started), now, &self.shared.load_permille);
+        let busy = now.saturating_duration_since(started);
+        self.busy += busy;
+        self.load.add(busy, now, &self.shared.load_permille);
     }
 
     /// Takes everything that the sockets hold to its leg.
@@ -288,7 +295,6 @@ impl Worker {
     }
 
     fn tick(&mut self, skipped: u32) {
-        self.browsers.share_out();
         let at = Moment { tick: self.clock.tick(), now: self.clock.deadline(), ntp: self.clock.ntp(), skipped };
         let Self { sockets, rooms, shared, events, closed, played, browsers, .. } = self;
         let mut failed = None;

@@ -3,19 +3,21 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::io::{Address, Datagram};
 use crate::leg::{PortKey, check_for};
-use crate::units::LegId;
+use crate::units::{LegId, TICK};
 
 /// Addresses that one leg may have at once: a browser tries each of its own with each of ours, and keeps one.
 const MAX_SOURCES: usize = 16;
 /// Handshake packets that wait: a burst of 300 joins. What more comes is lost, and sent again by its sender.
 const MAX_HANDSHAKES: usize = 1024;
 const _: () = assert!(MAX_HANDSHAKES * (size_of::<Datagram>() + super::io::MAX_DATAGRAM_BYTES) < 3 * 1024 * 1024);
-/// What handshakes may take of one tick: a fifth, whatever arrives. One that has begun is finished.
-const HANDSHAKE_SHARE: Duration = Duration::from_millis(4);
+/// What handshakes may take of one tick: half of what else leaves free, at most a fifth of the tick and at least a fortieth,
+/// or nobody would get in beside full rooms. One that has begun is finished.
+const HANDSHAKE_SHARE: RangeInclusive<Duration> = Duration::from_micros(500)..=Duration::from_millis(4);
 
 /// What could not be given to any leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +51,8 @@ pub(super) struct Browsers {
     handshakes: VecDeque<(Address, Datagram)>,
     /// Left of this tick's share.
     share: Duration,
+    /// Taken since the tick began.
+    spent: Duration,
 }
 
 /// What one leg has here.
@@ -145,11 +149,13 @@ impl Browsers {
     /// The last one took so long.
     pub(super) fn spend(&mut self, took: Duration) {
         self.share = self.share.saturating_sub(took);
+        self.spent += took;
     }
 
-    /// A tick begins.
-    pub(super) const fn share_out(&mut self) {
-        self.share = HANDSHAKE_SHARE;
+    /// A tick begins; since the one before the worker was busy for so long, with handshakes and all else.
+    pub(super) fn share_out(&mut self, busy: Duration) {
+        let free = TICK.saturating_sub(busy.saturating_sub(std::mem::take(&mut self.spent)));
+        self.share = (free / 2).clamp(*HANDSHAKE_SHARE.start(), *HANDSHAKE_SHARE.end());
     }
 }
 
@@ -207,14 +213,34 @@ mod tests {
         let taken = (0..2 * MAX_HANDSHAKES).filter(|_| matches!(browsers.route(&hello), Route::Queued)).count();
         assert_eq!(taken, MAX_HANDSHAKES);
         assert!(matches!(browsers.route(&hello), Route::Stray(Stray::Handshake)));
-        browsers.share_out();
+        let most = *HANDSHAKE_SHARE.end();
+        browsers.share_out(Duration::ZERO);
         assert!(browsers.next_handshake().is_some());
-        browsers.spend(HANDSHAKE_SHARE / 2);
+        browsers.spend(most / 2);
         assert!(browsers.next_handshake().is_some());
-        browsers.spend(HANDSHAKE_SHARE);
+        browsers.spend(most);
         assert!(browsers.next_handshake().is_none(), "the rest waits for the next tick");
-        browsers.share_out();
+        browsers.share_out(Duration::ZERO);
         assert!(browsers.next_handshake().is_some());
+    }
+
+    #[test]
+    fn handshakes_make_way_for_full_rooms_but_never_all_of_it() {
+        let mut browsers = Browsers::default();
+        let ms = Duration::from_millis;
+        for (busy, spent, share) in [
+            (ms(0), ms(0), ms(4)),
+            (ms(12), ms(0), ms(4)),
+            (ms(16), ms(0), ms(2)),
+            // What handshakes took is free again.
+            (ms(20), ms(4), ms(2)),
+            (ms(20), ms(0), Duration::from_micros(500)),
+            (ms(45), ms(4), Duration::from_micros(500)),
+        ] {
+            browsers.spend(spent);
+            browsers.share_out(busy);
+            assert_eq!(browsers.share, share, "{busy:?} {spent:?}");
+        }
     }
 
     #[test]
