@@ -158,6 +158,7 @@ fn lateness() {
         media_timeout: Duration::from_secs(3600),
         composers: 1,
         video_codecs: Vec::new(),
+        begin_worker: || (),
         begin_composer: || (),
         movies: media::Finalize::Plain,
         web: None,

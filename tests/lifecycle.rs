@@ -146,3 +146,21 @@ fn two_servers_on_one_sip_port_do_not_share_it() {
     });
     assert!(!ended.success());
 }
+
+/// The scheduling policy of each media thread (`proc_pid_stat(5)`, field 41): 0 ordinary, 2 `SCHED_RR`.
+fn policies(pid: u32) -> Vec<String> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("its threads");
+    let stats = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("stat")).ok());
+    // What is before the last parenthesis may hold blanks.
+    let media = stats.filter(|stat| stat.contains("(media-worker-"));
+    media.filter_map(|stat| stat.rsplit_once(')')?.1.split_whitespace().nth(38).map(str::to_owned)).collect()
+}
+
+#[test]
+fn media_threads_are_real_time_where_that_is_wanted_and_allowed() {
+    let ordinary = setup().start();
+    assert_eq!(policies(ordinary.pid()), ["0"]);
+    let server = setup().env("CONCLAVE__MEDIA__REALTIME", "true").start();
+    let is_refused = server.log().contains("real-time scheduling is not allowed");
+    assert_eq!(policies(server.pid()), [if is_refused { "0" } else { "2" }], "{}", server.log());
+}

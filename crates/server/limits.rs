@@ -3,6 +3,10 @@
 use control::config::Config;
 use media::Engine;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use thread_priority::ThreadPriority;
+use thread_priority::unix::{
+    RealtimeThreadSchedulePolicy, ThreadSchedulePolicy, set_thread_priority_and_policy, thread_native_id,
+};
 
 use crate::Outcome;
 
@@ -47,6 +51,16 @@ pub(crate) fn give_way_to_media() {
 /// For each thread that composes pictures.
 pub(crate) fn give_way_to_sound() {
     step_back(COMPOSER_NICE);
+}
+
+/// For each media thread: before all that is not real-time, or a burst of joins makes ticks late by tens of milliseconds.
+/// Takes turns with its kind, and the kernel leaves others a twentieth of each core (sched(7)). Needs `CAP_SYS_NICE` or
+/// `RLIMIT_RTPRIO`.
+pub(crate) fn go_first() {
+    let policy = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::RoundRobin);
+    if let Err(error) = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, policy) {
+        tracing::info!(%error, "a media thread runs at ordinary priority: real-time scheduling is not allowed (LimitRTPRIO=1)");
+    }
 }
 
 fn step_back(nice: i32) {

@@ -73,6 +73,7 @@ fn serve(flags: &ServeFlags) -> Outcome<()> {
         media_timeout: config.media.media_timeout,
         composers: config.media.composers,
         video_codecs: config.media.video_codecs.clone(),
+        begin_worker: if config.media.realtime { limits::go_first } else { || () },
         begin_composer: limits::give_way_to_sound,
         movies: config.recordings.movies,
         web: config.webrtc.as_ref().map(|web| WebConfig {

@@ -340,6 +340,8 @@ pub struct MediaConfig {
     pub playout_ceiling: Duration,
     /// A leg without RTP for this long, not on hold, is ended.
     pub media_timeout: Duration,
+    /// Media threads ask for real-time scheduling.
+    pub realtime: bool,
     /// Threads that make pictures, at least 1 (the written 0 is already one for each core).
     pub composers: usize,
     /// What may be negotiated in rooms with a picture.

@@ -64,6 +64,8 @@ pub struct EngineConfig {
     pub composers: usize,
     /// Video codecs that may be negotiated in rooms with a picture.
     pub video_codecs: Vec<VideoCodec>,
+    /// Called first on each worker's thread: sound goes before all else, where the operator and the system let it.
+    pub begin_worker: fn(),
     /// Called first on each composer's thread: its priority is the operator's business. Sound goes first.
     pub begin_composer: fn(),
     /// What becomes of recordings with pictures when they end.
@@ -312,7 +314,8 @@ impl Engine {
             let (commands, inbox) = crossbeam_channel::bounded(COMMANDS);
             let shared = Arc::new(Shared::default());
             let (told, over) = (events.clone(), retired.clone());
-            let thread = worker::spawn(index, count, inbox, told, over, Arc::clone(&shared), for_browsers)
+            let begin = config.begin_worker;
+            let thread = worker::spawn((index, count), inbox, told, over, Arc::clone(&shared), for_browsers, begin)
                 .map_err(|e| Error::Broken(format!("cannot start media worker {index}: {e}")))?;
             workers.push(WorkerHandle { commands, shared, thread: Mutex::new(Some(thread)) });
         }

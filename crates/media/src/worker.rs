@@ -30,16 +30,17 @@ pub(crate) use shared::{Load, Shared};
 
 /// Starts worker `index` of `count`. Their ticks are spread over the 20 ms so that they do not burst together.
 pub(crate) fn spawn(
-    index: usize,
-    count: usize,
+    (index, count): (usize, usize),
     commands: Receiver<Command>,
     events: Sender<Event>,
     played: Sender<Playback>,
     shared: Arc<Shared>,
     for_browsers: BrowserSockets,
+    begin: fn(),
 ) -> std::io::Result<JoinHandle<()>> {
     let sockets = Sockets::new(for_browsers)?;
     std::thread::Builder::new().name(format!("media-worker-{index}")).spawn(move || {
+        begin();
         let clock = Clock::new(index, count);
         let worker = Worker {
             index,

@@ -169,6 +169,7 @@ fn config(rtp_ports: RangeInclusive<u16>) -> EngineConfig {
         media_timeout: Duration::from_secs(60),
         composers: 1,
         video_codecs: vec![VideoCodec::H264],
+        begin_worker: || (),
         begin_composer: || (),
         movies: Finalize::Fragmented,
         web: None,

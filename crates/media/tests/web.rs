@@ -33,6 +33,7 @@ fn engine() -> (Engine, Receiver<Event>) {
         media_timeout: Duration::from_secs(60),
         composers: 1,
         video_codecs: vec![VideoCodec::H264, VideoCodec::Vp8],
+        begin_worker: || (),
         begin_composer: || (),
         movies: Finalize::Fragmented,
         web: Some(WebConfig {

@@ -178,6 +178,7 @@ pub(super) fn mean(raw: &RawConfig, settings: &BTreeMap<String, Setting>) -> Res
                 media.media_timeout_s,
                 5..=DAY_S,
             )?),
+            realtime: media.realtime,
             composers: match check.number("media.composers", media.composers, 0..=MAX_WORKERS)? {
                 0 => std::thread::available_parallelism().map_or(1, usize::from),
                 n => n,

@@ -68,6 +68,7 @@ pub(crate) fn engine(config: &Config) -> (Engine, crossbeam_channel::Receiver<me
         media_timeout: config.media.media_timeout,
         composers: 1,
         video_codecs: config.media.video_codecs.clone(),
+        begin_worker: || (),
         begin_composer: || (),
         movies: config.recordings.movies,
         web: Some(WebConfig {
