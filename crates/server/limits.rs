@@ -53,8 +53,7 @@ pub(crate) fn give_way_to_sound() {
     step_back(COMPOSER_NICE);
 }
 
-/// For each media thread: before all that is not real-time, or a burst of joins makes ticks late by tens of milliseconds.
-/// Takes turns with its kind, and the kernel leaves others a twentieth of each core (sched(7)). Needs `CAP_SYS_NICE` or
+/// For each media thread, when it is asked for: before all that is not real-time. Takes turns with its kind, and the kernel leaves others a twentieth of each core (sched(7)). Needs `CAP_SYS_NICE` or
 /// `RLIMIT_RTPRIO`.
 pub(crate) fn go_first() {
     let policy = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::RoundRobin);

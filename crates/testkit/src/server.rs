@@ -85,8 +85,6 @@ impl Setup {
         .env("CONCLAVE__SIP__INVITES_PER_SOURCE_PER_SECOND", "10000")
         .env("CONCLAVE__SIP__MAX_CALLS_IN_SETUP", "1000")
         .env("CONCLAVE__API__REQUESTS_PER_MINUTE", "60000")
-        // The phones of all tests share the machine with it.
-        .env("CONCLAVE__MEDIA__REALTIME", "false")
     }
 
     /// Room for so many legs.

@@ -50,7 +50,6 @@ impl Options {
     pub(crate) fn server(&self, legs: u16, env: &[(&str, &str)]) -> Result<Server, String> {
         let mut setup = Setup::new(PathBuf::from(self.text("binary")?)).legs(legs);
         setup.workers = self.number("workers", 0)?;
-        setup = setup.env("CONCLAVE__MEDIA__REALTIME", "true");
         for (key, value) in env {
             setup = setup.env(key, value);
         }
