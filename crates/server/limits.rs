@@ -53,8 +53,8 @@ pub(crate) fn give_way_to_sound() {
     step_back(COMPOSER_NICE);
 }
 
-/// For each media thread, when it is asked for: before all that is not real-time. Takes turns with its kind, and the kernel leaves others a twentieth of each core (sched(7)). Needs `CAP_SYS_NICE` or
-/// `RLIMIT_RTPRIO`.
+/// For each media thread, when it is asked for: before all that is not real-time. Takes turns with its kind, and the kernel
+/// leaves others a twentieth of each core (sched(7)). Needs `CAP_SYS_NICE` or `RLIMIT_RTPRIO`.
 pub(crate) fn go_first() {
     let policy = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::RoundRobin);
     if let Err(error) = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, policy) {

@@ -1,8 +1,9 @@
 //! A leg over ICE and DTLS-SRTP (WebRTC): str0m decrypts and encrypts, asks for lost packets, sends ours again and estimates
 //! the path; behind it is the same leg as over plain RTP. The only place that names str0m. Sans-I/O, on the worker's thread.
 //!
-//! After each input str0m is drained; after what a tick writes it is given the time and drained again, or nothing is
-//! sent. It allocates for every packet: of what a tick does this is the one part that is not ours.
+//! After each input str0m is drained, of sound alone no further than to the packet; after what a tick writes it is given the
+//! time and drained again, or nothing is sent. It allocates for every packet: of what a tick does this is the one part that is
+//! not ours.
 
 mod estimate;
 mod link;
@@ -14,13 +15,12 @@ use super::rtp_leg::RtpLeg;
 use super::{PortKey, Transmit};
 use crate::command::LegEnd;
 use crate::error::Error;
-use crate::rtp::packet::Datagram;
 use crate::sdp::secured::{Credentials, write_fragment};
 use crate::sdp::{Answer, Offer};
 use crate::units::LegId;
 use crate::video::feed::Feed;
 use crate::video::rendition::Demand;
-use link::Link;
+use link::{Came, Link};
 pub(crate) use link::{Identity, SharedPort, Strange, check_for};
 
 /// A far end that was heard of no longer ago than this is there.
@@ -93,9 +93,9 @@ impl WebRtcLeg {
         send: &mut dyn FnMut(Transmit<'_>),
     ) -> Result<(), Strange> {
         let Self { link, inner, heard, end, .. } = self;
-        let is_check = link.receive(arrived, port, from, bytes)?;
-        link.take(arrived, Datagram::classify(bytes) == Datagram::Rtp, inner, end, send);
-        if link.take_media() || is_check {
+        let came = link.receive(arrived, port, from, bytes)?;
+        link.take(arrived, came, inner, end, send);
+        if link.take_media() || came == Came::Check {
             *heard = Some(arrived);
             inner.keep_alive(arrived);
         }

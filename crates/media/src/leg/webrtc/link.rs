@@ -92,6 +92,16 @@ const fn proto(protocol: WebProtocol) -> Protocol {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Strange;
 
+/// What a datagram is that belongs to the leg.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Came {
+    /// A connectivity check: the far end is there.
+    Check,
+    Media,
+    /// RTCP or DTLS.
+    Other,
+}
+
 /// How far str0m is drained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Until {
@@ -148,9 +158,6 @@ pub(super) struct Link {
     /// Something that could be decrypted came since it was last asked for.
     has_media: bool,
     estimate: Estimate,
-    /// How much later than it came str0m is told of media. At each input str0m looks at all of its timers, unless that is older
-    /// than the last: with sound alone those can wait for the tick, and nothing but differences counts of when a packet came.
-    told_late: Duration,
     /// Packets that were written since it was last given the time.
     written: u32,
     /// When str0m has something to do next, as of the last time that it was drained to the end.
@@ -226,7 +233,6 @@ impl Link {
         audio_pts.extend(agreed.audio.dtmf.iter().map(|(pt, _)| *pt).chain(agreed.audio.cn_pt));
         let rtx = terms.video.as_ref().and_then(|video| video.rtx_pt);
         let video_pts = agreed.video.iter().map(|video| video.pt).chain(rtx).collect();
-        let told_late = if video.is_none() { TICK } else { Duration::ZERO };
         Ok(Self {
             rtc,
             ports,
@@ -241,7 +247,6 @@ impl Link {
             is_open: false,
             has_media: false,
             estimate: Estimate::default(),
-            told_late,
             written: 0,
             wake: start,
             packet: Box::new([0; MAX_DATAGRAM_BYTES]),
@@ -308,28 +313,35 @@ impl Link {
 
 // -- in ----------------------------------------------------------------------------------------------------------------
 impl Link {
-    /// Takes a datagram; what comes of it is drained by the caller. True: it is a connectivity check, so the far end is there.
+    /// How much later than it came str0m is told of media. At each input str0m looks at all of its timers, unless that is older
+    /// than the last: with sound alone those can wait for the tick, and nothing but differences counts of when a packet came.
+    fn told_late(&self) -> Duration {
+        if self.video.is_none() { TICK } else { Duration::ZERO }
+    }
+
+    /// Takes a datagram; what comes of it is drained by `take`.
     pub(super) fn receive(
         &mut self,
         arrived: Instant,
         port: PortKey,
         from: SocketAddr,
         bytes: &[u8],
-    ) -> Result<bool, Strange> {
+    ) -> Result<Came, Strange> {
         let own = self.ports.iter().find(|own| own.key == port).ok_or(Strange)?;
         let contents = bytes.try_into().map_err(|_| Strange)?;
-        let is_media = Datagram::classify(bytes) == Datagram::Rtp;
-        let told = if is_media { arrived.checked_sub(self.told_late).unwrap_or(arrived) } else { arrived };
+        let (came, told) = match (bytes.first(), Datagram::classify(bytes)) {
+            (Some(0..=3), _) => (Came::Check, arrived),
+            (_, Datagram::Rtp) => (Came::Media, arrived.checked_sub(self.told_late()).unwrap_or(arrived)),
+            _ => (Came::Other, arrived),
+        };
         let input = Input::Receive(
             told,
             Receive { proto: proto(own.protocol), source: from, destination: own.address, contents },
         );
-        let is_check = matches!(bytes.first(), Some(0..=3));
-        if is_check && !self.rtc.accepts(&input) {
-            return Err(Strange);
-        }
-        if !is_check {
-            self.name_source(bytes);
+        match came {
+            Came::Check if !self.rtc.accepts(&input) => return Err(Strange),
+            Came::Media => self.name_source(bytes),
+            _ => {}
         }
         // Once it is through, what cannot be read is noise, or somebody's who would like to end it.
         if let Err(error) = self.rtc.handle_input(input)
@@ -337,13 +349,13 @@ impl Link {
         {
             self.broken.get_or_insert_with(|| error.to_string());
         }
-        Ok(is_check)
+        Ok(came)
     }
 
-    /// A source that the description did not name belongs to the line that has its payload type.
+    /// Media: a source that the description did not name belongs to the line that has its payload type.
     fn name_source(&mut self, bytes: &[u8]) {
-        let [first, second, _, _, _, _, _, _, s0, s1, s2, s3, ..] = bytes else { return };
-        if first >> 6 != 2 || Datagram::classify(bytes) != Datagram::Rtp || self.unnamed >= MAX_UNNAMED_SOURCES {
+        let [_, second, _, _, _, _, _, _, s0, s1, s2, s3, ..] = bytes else { return };
+        if self.unnamed >= MAX_UNNAMED_SOURCES {
             return;
         }
         let (pt, ssrc) = (second & 0x7f, u32::from_be_bytes([*s0, *s1, *s2, *s3]));
@@ -472,12 +484,12 @@ impl Link {
     pub(super) fn take(
         &mut self,
         now: Instant,
-        is_media: bool,
+        came: Came,
         leg: &mut RtpLeg,
         end: &mut Option<LegEnd>,
         send: &mut dyn FnMut(Transmit<'_>),
     ) {
-        let until = if self.video.is_none() && is_media { Until::Heard } else { Until::Empty };
+        let until = if self.video.is_none() && came == Came::Media { Until::Heard } else { Until::Empty };
         self.drain(now, until, leg, end, send);
     }
 
@@ -545,7 +557,8 @@ impl Link {
                 self.has_media = true;
                 let pt = *packet.header.payload_type;
                 let medium = if self.video_pts.first() == Some(&pt) { Medium::Video } else { Medium::Audio };
-                Self::unwrap(&mut self.packet, medium, &packet, packet.timestamp + self.told_late, leg);
+                let arrived = packet.timestamp + self.told_late();
+                Self::unwrap(&mut self.packet, medium, &packet, arrived, leg);
             }
             Event::Connected => {
                 self.is_open = true;
