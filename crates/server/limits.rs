@@ -1,5 +1,7 @@
 //! What the machine must give before the server starts: file descriptors, and UDP ports for `max_participants` legs.
 
+use std::sync::Once;
+
 use control::config::Config;
 use media::Engine;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -53,12 +55,19 @@ pub(crate) fn give_way_to_sound() {
     step_back(COMPOSER_NICE);
 }
 
-/// For each media thread, when it is asked for: before all that is not real-time. Takes turns with its kind, and the kernel
-/// leaves others a twentieth of each core (sched(7)). Needs `CAP_SYS_NICE` or `RLIMIT_RTPRIO`.
+/// For each media thread, unless the operator does not want it: before all that is not real-time. Takes turns with its kind,
+/// and the kernel leaves others a twentieth of each core (sched(7)). Needs `CAP_SYS_NICE` or `RLIMIT_RTPRIO`.
 pub(crate) fn go_first() {
     let policy = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::RoundRobin);
     if let Err(error) = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, policy) {
-        tracing::info!(%error, "a media thread runs at ordinary priority: real-time scheduling is not allowed (LimitRTPRIO=1)");
+        // What holds for one of them holds for all.
+        static TOLD: Once = Once::new();
+        TOLD.call_once(|| {
+            tracing::info!(
+                %error,
+                "media threads run at ordinary priority: real-time scheduling is not allowed (LimitRTPRIO=1 lets them)"
+            );
+        });
     }
 }
 

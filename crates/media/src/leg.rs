@@ -14,6 +14,7 @@ mod reception;
 mod report;
 mod rtp_leg;
 mod send;
+mod stated;
 mod video;
 mod webrtc;
 
@@ -357,7 +358,7 @@ impl LegState {
     pub(crate) fn has_sent(&self) -> bool {
         self.plain().has_sent()
     }
-    /// The mean square (0–1) that its last packet stated (RFC 6464), when that is recent.
+    /// The mean square (0–1) that its last packet stated (RFC 6464); 0 when that is long ago.
     pub(crate) fn announced_energy(&self, now: Instant) -> Option<f32> {
         self.plain().announced_energy(now)
     }

@@ -28,6 +28,10 @@ pub(crate) use io::BrowserSockets;
 use io::{Address, Datagram, Sockets};
 pub(crate) use shared::{Load, Shared};
 
+/// Commands that may go before a poll that is due. A channel gives what it has whatever the time is: without this a stream of
+/// joins would hold up every room. Nor may commands wait for a worker that is always late.
+const COMMANDS_BEFORE_WORK: u32 = 16;
+
 /// Starts worker `index` of `count`. Their ticks are spread over the 20 ms so that they do not burst together.
 pub(crate) fn spawn(
     (index, count): (usize, usize),
@@ -143,16 +147,25 @@ impl Events {
 
 impl Worker {
     fn run(mut self) {
+        let mut applied = 0;
         while !self.stopped {
             if self.rooms.values().all(Room::is_idle) {
                 self.rest();
                 continue;
             }
             match self.commands.recv_deadline(self.clock.wake()) {
-                Ok(command) => self.apply(command),
+                Ok(command) => {
+                    self.apply(command);
+                    applied += 1;
+                    if applied < COMMANDS_BEFORE_WORK || self.clock.now() < self.clock.wake() {
+                        continue;
+                    }
+                }
                 Err(RecvTimeoutError::Disconnected) => self.stopped = true,
-                Err(RecvTimeoutError::Timeout) => self.work(),
+                Err(RecvTimeoutError::Timeout) => {}
             }
+            applied = 0;
+            self.work();
         }
         for (_, mut room) in self.rooms.drain() {
             room.drain().for_each(drop);

@@ -18,9 +18,9 @@ use super::parties::{CODECS, Party, offer, spec};
 const TICK: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Header {
+pub(crate) struct Header {
     marker: bool,
-    seq: u16,
+    pub(crate) seq: u16,
     timestamp: u32,
     ssrc: u32,
 }
@@ -148,19 +148,19 @@ fn a_worker_whose_ticks_come_earlier_does_not_turn_time_back() {
 }
 
 /// Waits for a packet that the server sends here.
-fn receive(socket: &UdpSocket) -> (Header, SocketAddr) {
+pub(crate) fn receive(socket: &UdpSocket) -> (Header, SocketAddr) {
     let mut packet = [0; 2_000];
     let (len, from) = socket.recv_from(&mut packet).expect("the server sends every 20 ms");
     (header(&packet[..len]), from)
 }
 
-fn answered<T: Send + 'static>(ask: impl FnOnce(Reply<T>)) -> T {
+pub(crate) fn answered<T: Send + 'static>(ask: impl FnOnce(Reply<T>)) -> T {
     let (told, answer) = std::sync::mpsc::channel();
     ask(Reply::new(move |value| drop(told.send(value))));
     answer.recv_timeout(Duration::from_secs(20)).expect("a worker answers")
 }
 
-fn config(rtp_ports: RangeInclusive<u16>) -> EngineConfig {
+pub(crate) fn config(rtp_ports: RangeInclusive<u16>) -> EngineConfig {
     EngineConfig {
         workers: 2,
         rtp_ports,
@@ -176,7 +176,7 @@ fn config(rtp_ports: RangeInclusive<u16>) -> EngineConfig {
     }
 }
 
-fn phone() -> (UdpSocket, u16) {
+pub(crate) fn phone() -> (UdpSocket, u16) {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let port = socket.local_addr().unwrap().port();

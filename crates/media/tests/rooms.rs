@@ -5,6 +5,7 @@ mod moves;
 mod parties;
 mod prompts;
 mod web;
+mod workers;
 
 use std::time::Duration;
 

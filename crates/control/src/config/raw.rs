@@ -331,7 +331,7 @@ impl Default for RawMedia {
             opus_complexity: 5,
             playout_ceiling_ms: 200,
             media_timeout_s: 60,
-            realtime: false,
+            realtime: true,
             composers: 0,
             video_codecs: ["h264", "vp8"].map(Into::into).into(),
             name_strips: true,

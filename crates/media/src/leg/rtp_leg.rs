@@ -10,6 +10,7 @@ use super::inband::{EventGate, Keypad};
 use super::playout::{Playout, Pulled};
 use super::report::{Report, cname};
 use super::send::{MAX_PACKET_BYTES, Sender};
+use super::stated::StatedLevel;
 use super::video::VideoLeg;
 use super::{Channel, LegEvent, Medium, PortKey, Transmit};
 use crate::audio::codec::g711::Law;
@@ -29,8 +30,6 @@ const EVENTS: usize = 16;
 const FEC_ON_FRACTION: u8 = 5;
 /// This many clean reports in a row (about 15 s) end it.
 const FEC_OFF_REPORTS: u8 = 3;
-/// A stated level older than this says nothing about now.
-const LEVEL_AGE: Duration = Duration::from_millis(100);
 /// 20 ms of silence in G.711.
 const G711_FRAME_BYTES: usize = 160;
 const MU_SILENCE: [u8; G711_FRAME_BYTES] = [Law::Mu.silence(); G711_FRAME_BYTES];
@@ -142,7 +141,7 @@ pub(crate) struct RtpLeg {
     /// Source of the last accepted packet.
     heard: Option<Ssrc>,
     on_hold: bool,
-    level: Option<(Instant, u8)>,
+    level: StatedLevel,
     counters: Counters,
     report: Report,
     redundancy: Redundancy,
@@ -227,7 +226,7 @@ impl RtpLeg {
             heard: None,
             // An initial sendonly is a publisher, not a hold.
             on_hold: agreed.audio.direction == Direction::Inactive,
-            level: None,
+            level: StatedLevel::default(),
             counters: Counters::default(),
             report: Report::new(seed.phase),
             redundancy: Redundancy::default(),
@@ -294,9 +293,8 @@ impl RtpLeg {
             self.playout.insert_comfort_noise(arrived, packet.seq, packet.timestamp, packet.ssrc.0);
             return true;
         }
-        if let Some((_, level)) = self.agreed.audio.level_extension.and_then(|id| packet.audio_level(id)) {
-            self.level = Some((arrived, level));
-        }
+        let level = self.agreed.audio.level_extension.and_then(|id| packet.audio_level(id));
+        self.level.note(arrived, level.map(|(_, level)| level));
         self.playout.insert(arrived, packet.seq, packet.timestamp, packet.ssrc.0, packet.marker, packet.payload);
         true
     }
@@ -557,8 +555,7 @@ impl RtpLeg {
         self.on_hold
     }
     pub(crate) fn announced_energy(&self, now: Instant) -> Option<f32> {
-        let (at, level) = self.level?;
-        (now.saturating_duration_since(at) < LEVEL_AGE).then(|| 10f32.powf(-f32::from(level) / 10.0))
+        self.level.energy(now)
     }
     pub(crate) fn timed_out(&mut self, now: Instant) -> bool {
         !self.on_hold && self.agreed.audio.direction.receives() && self.source.silent_for(now) > self.media_timeout
