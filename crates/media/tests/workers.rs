@@ -1,7 +1,5 @@
 //! A worker under load: whatever control asks of it, rooms go on.
 
-#![expect(clippy::unwrap_used, reason = "a test stops where it fails")]
-
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
