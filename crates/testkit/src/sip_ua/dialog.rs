@@ -110,10 +110,11 @@ impl Shared {
         if let Some(kept) = state.dialogs.iter_mut().find(|d| d.call_id == call_id) {
             *kept = dialog;
         }
-        drop(state);
+        // Before anybody sees the response: what a test sends next must not overtake its ACK.
         if let Some(bytes) = ack {
             self.wire.send(&bytes, self.server);
         }
+        drop(state);
     }
 
     /// A request of the server: answered at once.
