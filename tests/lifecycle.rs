@@ -157,10 +157,10 @@ fn policies(pid: u32) -> Vec<String> {
 }
 
 #[test]
-fn media_threads_are_real_time_where_that_is_allowed_and_not_unwanted() {
-    let ordinary = setup().env("CONCLAVE__MEDIA__REALTIME", "false").start();
+fn media_threads_are_real_time_where_that_is_wanted_and_allowed() {
+    let ordinary = setup().start();
     assert_eq!(policies(ordinary.pid()), ["0"]);
-    let server = setup().start();
+    let server = setup().env("CONCLAVE__MEDIA__REALTIME", "true").start();
     let is_refused = server.log().contains("real-time scheduling is not allowed");
     assert_eq!(policies(server.pid()), [if is_refused { "0" } else { "2" }], "{}", server.log());
 }
