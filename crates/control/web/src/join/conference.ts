@@ -120,7 +120,9 @@ export function conference(token: string, info: () => Info, media: Media, told: 
       sends.set({ audio: made.speaks, video: made.shows });
       applyMic();
       const offer = await made.offer();
-      const entered = await api.enter(token, { ...as, muted: mic.get().closed }, offer);
+      // Whom the chairman muted stays so in a session that begins anew.
+      const muted = mic.get().closed || (view.get()?.muted ?? false);
+      const entered = await api.enter(token, { ...as, muted }, offer);
       // Overtaken, as by leaving: nobody else would tell the server.
       if (!isWanted()) return void api.leave(entered.session);
       dispatch({ is: "entered", run, session: entered.session });

@@ -8,8 +8,13 @@ export function Dialog({ title, children, onClose, wide }: { title: string; chil
   // Before the browser paints: who types on at once, types into it.
   useLayoutEffect(() => {
     const before = document.activeElement;
-    box.current?.showModal();
-    return () => (before as HTMLElement | null)?.focus?.();
+    const dialog = box.current;
+    dialog?.showModal();
+    return () => {
+      // While it is open, nothing outside it takes the focus.
+      dialog?.close();
+      (before as HTMLElement | null)?.focus?.();
+    };
   }, []);
   return (
     <dialog ref={box} class={wide ? "wide" : undefined} aria-label={title} onCancel={(event) => (event.preventDefault(), onClose())}>
