@@ -171,6 +171,7 @@ impl Sockets {
         let reference = clock.both();
         let mut batch = std::mem::take(&mut self.batch);
         let mut filled = 0;
+        let is_first = *taken == 0;
         for (n, socket) in self.shared.iter().enumerate() {
             while filled < BATCH && *taken < MAX_PACKETS {
                 let Some((len, from, arrived)) =
@@ -179,6 +180,10 @@ impl Sockets {
                     break;
                 };
                 *taken += 1;
+                // A batch of nothing but these would look like the end of what waits.
+                if len == 0 {
+                    continue;
+                }
                 let port = Self::shared_key(n);
                 let bytes = self.buffer.get(..len).unwrap_or_default();
                 if batch.len() <= filled {
@@ -194,7 +199,7 @@ impl Sockets {
         }
         let streams = self.streams.get_mut();
         // At the first of the calls of one poll.
-        if *taken == filled {
+        if is_first {
             streams.poll(reference.0);
         }
         while filled < BATCH && *taken < MAX_PACKETS {
@@ -207,7 +212,7 @@ impl Sockets {
             let Some((port, from)) = streams.take(reference.0, &mut place.bytes) else { break };
             (place.port, place.from, place.arrived) = (port, from, reference.0);
             *taken += 1;
-            filled += 1;
+            filled += usize::from(!place.bytes.is_empty());
         }
         // What is left over of a larger batch is kept, as it is memory that was paid for.
         for spare in batch.iter_mut().skip(filled) {
